@@ -1,0 +1,56 @@
+"""What every room needs of the disk: files that appear whole or not at all, and the one error that a user sees."""
+
+import json
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake or a mishap that the user can mend.
+
+    Its text is one line: the thing, what was expected, what was found, and the mend. The command line prints it on
+    standard error and exits with status 2.
+    """
+
+
+@contextmanager
+def whole_file(path):
+    """Yield a path to write to; what was written there takes the name `path` only when the block ends well.
+
+    The file aside stands in the same folder (a rename is then one step of the file system) and keeps the ending of
+    the name (Keras chooses the format by it). Raises UserError where the folder can not be written to or is full;
+    what stood at `path` before is then untouched, and nothing half-written is left.
+    """
+    path = Path(path)
+    aside = path.with_name(".partial-" + path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: could not be written ({error.strerror or error}); free some space, or choose a folder that "
+            "you may write to, and run the same command again"
+        ) from error
+    finally:
+        with suppress(OSError):  # it is gone after a rename, and never was where nothing could be written
+            aside.unlink()
+
+
+def write_text(path, text):
+    """Write `text` to `path`, whole or not at all. Raises UserError as `whole_file` does."""
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write `value` to `path` as indented JSON, whole or not at all. Raises UserError as `whole_file` does."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+    """The value that the JSON file at `path` holds. Raises UserError where it is missing or not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: expected a JSON file, found {type(error).__name__} ({error})") from error
