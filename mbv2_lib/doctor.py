@@ -1,0 +1,224 @@
+"""What is installed, what is missing, is there a GPU: one table, each row OK or FAIL, with the mend."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from typing import NamedTuple
+
+OK, FAIL, ABSENT = "OK", "FAIL", "--"
+GIGABYTE = 1e9
+SETUP = "run make setup, or pip install -e . in an environment of its own"
+
+# In a process of its own: TensorFlow's log lines stay out of the table, and so does a crash.
+PROBE = """
+import json
+def devices():
+    import keras
+    return [keras.backend.backend(), keras.distribution.list_devices()]
+def tensorflow():
+    import tensorflow
+    return [device.name for device in tensorflow.config.list_physical_devices()]
+answers = {}
+for name, ask in ("tensorflow", tensorflow), ("keras", devices):
+    try:
+        answers[name] = ask()
+    except Exception as error:
+        answers[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(answers))
+"""
+
+
+class Row(NamedTuple):
+    """One thing examined: status is "OK", "FAIL", or "--" where an optional thing is absent; mend says what to do."""
+
+    name: str
+    status: str
+    found: str
+    mend: str = ""
+
+
+def main():
+    """Print the table; return the exit status, 1 where a row says FAIL."""
+    rows = examine()
+    print(table(rows))
+    return int(any(row.status == FAIL for row in rows))
+
+
+def table(rows):
+    """The rows as text in columns; a mend stands on the line below its row."""
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = []
+    for row in rows:
+        lines.append(f"{row.name:{widths[0]}}  {row.status:{widths[1]}}  {row.found}")
+        if row.mend:
+            lines.append(f"{'':{widths[0]}}  {'':{widths[1]}}  -> {row.mend}")
+    return "\n".join(lines)
+
+
+def examine(folder="."):
+    """List of Row on this machine and this environment; `pandas.DataFrame(examine())` shows it in a notebook.
+
+    Takes some seconds, since TensorFlow and Keras are started to ask for their devices. `folder` is the one whose
+    disk is measured.
+    """
+    answers = probe()
+    return [
+        *package_rows(),
+        opencv_row(),
+        tensorflow_row(answers["tensorflow"]),
+        keras_row(answers["keras"]),
+        gpu_row(gpus_of_the_driver(), answers["keras"]),
+        Row("cores", OK, str(os.cpu_count())),
+        room_row("memory", memory(), 2, "close other programs, or train with a smaller --batch"),
+        room_row("free disk", shutil.disk_usage(folder).free, 2, "free some space: the 224 px pictures take 0.6 GB"),
+    ]
+
+
+# The packages
+
+
+def package_rows():
+    """Rows for Python and for each dependency, against the ranges that pyproject.toml gives."""
+    try:
+        from packaging.requirements import Requirement
+        from packaging.specifiers import SpecifierSet
+
+        metadata = importlib.metadata.metadata("mbv2_lib")
+    except ImportError as error:  # PackageNotFoundError is one of these
+        return [Row("mbv2_lib", FAIL, f"not installed ({error})", SETUP)]
+    rows = [python_row(platform.python_version(), SpecifierSet(metadata["Requires-Python"]))]
+    for requirement in map(Requirement, metadata.get_all("Requires-Dist")):
+        optional = requirement.marker is not None and requirement.marker.evaluate({"extra": "jax"})
+        if requirement.marker is None or optional:
+            rows.append(package_row(requirement, installed(requirement.name), optional))
+    return rows
+
+
+def python_row(version, wanted):
+    """Row for the Python version (str) against a SpecifierSet."""
+    if version in wanted:
+        return Row("Python", OK, version)
+    return Row("Python", FAIL, f"{version}, expected {wanted}", "install such a Python, then run make setup again")
+
+
+def package_row(requirement, version, optional=False):
+    """Row for one packaging Requirement, where `version` (str, or None where absent) is installed."""
+    name = requirement.name
+    if version is None and optional:
+        return Row(name, ABSENT, "not installed (optional)")
+    if version is None:
+        return Row(name, FAIL, f"not installed, expected {requirement.specifier}", SETUP)
+    if requirement.specifier.contains(version, prereleases=True):
+        return Row(name, OK, version)
+    return Row(
+        name, FAIL, f"{version}, expected {requirement.specifier}", f"pip install '{name}{requirement.specifier}'"
+    )
+
+
+def installed(name):
+    """The version (str) of a package, None where it is absent. OpenCV without windows serves as well as with."""
+    for candidate in (name, f"{name}-headless"):
+        try:
+            return importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def opencv_row(load=importlib.import_module):
+    """Row on `import cv2`, which fails on a bare server although the package is there."""
+    try:
+        load("cv2")
+    except ImportError as error:
+        mend = "apt-get install libgl1 libglib2.0-0, or pip install opencv-python-headless in place of opencv-python"
+        return Row("import cv2", FAIL, one_line(error), mend)
+    return Row("import cv2", OK, "works")
+
+
+# The devices
+
+
+def probe():
+    """What TensorFlow and Keras answer: a list, or a text that says why there is no answer."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", PROBE]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        failure = "no answer in 300 s"
+    except (IndexError, ValueError):
+        failure = f"ended with exit status {done.returncode} {one_line(done.stderr[-200:])}"
+    return {"tensorflow": failure, "keras": failure}
+
+
+def tensorflow_row(answer):
+    """Row on `import tensorflow`; answer is its list of devices, or the text of a failure."""
+    if isinstance(answer, str):
+        return Row("import tensorflow", FAIL, one_line(answer), SETUP)
+    return Row("import tensorflow", OK, "sees " + ", ".join(answer))
+
+
+def keras_row(answer):
+    """Row on Keras; answer is [backend, devices], or the text of a failure."""
+    asked = os.environ.get("KERAS_BACKEND", "")
+    if isinstance(answer, str):
+        mend = "unset KERAS_BACKEND, or pip install -e '.[jax]' for KERAS_BACKEND=jax" if asked else SETUP
+        return Row("Keras backend", FAIL, one_line(answer), mend)
+    backend, devices = answer
+    return Row("Keras backend", OK, f"{backend}, sees {', '.join(devices)}")
+
+
+def gpus_of_the_driver():
+    """Names of the GPUs that NVIDIA's driver shows; an empty list where there is none."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []
+
+
+def gpu_row(present, keras_answer):
+    """Row on the GPUs: `present` are the driver's names, keras_answer as for `keras_row`."""
+    devices = [] if isinstance(keras_answer, str) else keras_answer[1]
+    seen = [device for device in devices if not device.lower().startswith("cpu")]
+    if seen:
+        return Row("GPU", OK, f"training runs on {', '.join(seen)} {' '.join(present)}".strip())
+    if present:
+        backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
+        mend = "pip install -U 'jax[cuda12]'" if backend == "jax" else "pip install -e '.[gpu]'"
+        return Row(
+            "GPU", FAIL, f"{', '.join(present)} is there, and {backend} does not see it: training on the CPU", mend
+        )
+    return Row("GPU", OK, "none: training runs on the CPU")
+
+
+# The machine
+
+
+def memory():
+    """Bytes of memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def room_row(name, found, least, mend):
+    """Row on `found` bytes of memory or disk (None: not known), of which `least` gigabytes are wanted."""
+    if found is None:
+        return Row(name, ABSENT, "not known")
+    if found < least * GIGABYTE:
+        return Row(name, FAIL, f"{found / GIGABYTE:.1f} GB, expected at least {least} GB", mend)
+    return Row(name, OK, f"{found / GIGABYTE:.1f} GB")
+
+
+def one_line(text, most=200):
+    return " ".join(str(text).split())[:most]

@@ -1,0 +1,276 @@
+"""The picture folders: what is written is right, whole, resumable, and read in the data set's order."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mbv2_lib import folders
+from mbv2_lib.checking import expect_layout
+from mbv2_lib.files import UserError, read_json
+
+CLASSES = ["zebra", "ant"]  # not in text order, as in a data set that has an order of its own
+
+
+def random_images(count, seed=0):
+    """uint8 RGB (count, 32, 32, 3): smooth, as photographs are, and all different."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    return np.stack([cv2.resize(image, (32, 32), interpolation=cv2.INTER_CUBIC) for image in coarse])
+
+
+def small_splits(count=12):
+    labels = np.arange(count) % len(CLASSES)
+    return {"train": (random_images(count), labels), "validation": (random_images(4, seed=1), labels[:4])}
+
+
+def write(out, splits=None, classes=CLASSES, **settings):
+    settings = {"size": 48, "source": "test", "progress": False} | settings
+    return folders.write_folders(out, splits or small_splits(), classes, **settings)
+
+
+def all_bytes(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*.*") if path.is_file()}
+
+
+def leftovers(folder):
+    return list(Path(folder).rglob(".partial-*"))
+
+
+# The pictures
+
+
+def test_red_stays_red_for_a_decoder_that_is_not_opencv(tmp_path):
+    red = np.zeros((2, 32, 32, 3), np.uint8)
+    red[..., 0] = 250
+    write(tmp_path, {"train": (red, np.array([0, 1])), "validation": (red, np.array([0, 1]))})
+    pixels = np.asarray(Image.open(folders.list_images(tmp_path, "train")[0][0]))
+    assert pixels.shape == (48, 48, 3)
+    assert np.all(pixels[..., 0] > 240) and np.all(pixels[..., 1:] < 10)
+
+
+def test_a_channel_swap_would_be_seen_in_the_written_picture(tmp_path):
+    splits = small_splits()
+    write(tmp_path, splits, size=224)
+    pixels = np.asarray(Image.open(tmp_path / "train/zebra/zebra_00000.jpg")).astype(int)
+    original = cv2.resize(splits["train"][0][0], (224, 224), interpolation=cv2.INTER_CUBIC).astype(int)
+    assert np.abs(pixels - original).mean() < 6 < np.abs(pixels - original[..., ::-1]).mean()
+
+
+@pytest.mark.parametrize("name", folders.INTERPOLATIONS)
+def test_the_bytes_are_those_of_opencv_resize_and_imencode(name):
+    image = random_images(1)[0]
+    flag = getattr(cv2, {"lanczos": "INTER_LANCZOS4"}.get(name, f"INTER_{name.upper()}"))
+    resized = cv2.resize(image[..., ::-1], (224, 224), interpolation=flag)
+    reference = cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    assert folders.encode(image, 224, name, 95) == reference
+
+
+def test_one_worker_and_four_write_the_same_bytes(tmp_path):
+    write(tmp_path / "one", workers=1)
+    write(tmp_path / "four", workers=4)
+    assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "four")
+    assert len(all_bytes(tmp_path / "one")) == 12 + 4 + 1
+
+
+def test_the_manifest_says_where_the_pictures_come_from(tmp_path):
+    manifest = write(tmp_path, digest="abc", quality=90, interpolation="area")
+    assert manifest == read_json(tmp_path / "manifest.json")
+    assert manifest == {
+        "format": 1,
+        "source": "test",
+        "digest": "abc",
+        "size": 48,
+        "interpolation": "area",
+        "quality": 90,
+        "counts": {"train": 12, "validation": 4},
+        "classes": CLASSES,
+        "complete": True,
+    }
+
+
+# Killed, resumed, full
+
+
+SLOW_WRITER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from mbv2_lib import folders
+from test_folders import small_splits, write
+encode = folders.encode
+def slowly(*arguments):
+    time.sleep(0.01)
+    return encode(*arguments)
+folders.encode = slowly
+write({out!r}, small_splits(200), workers=2)
+"""
+
+
+def test_a_killed_run_leaves_whole_pictures_and_goes_on(tmp_path):
+    out = tmp_path / "out"
+    program = SLOW_WRITER.format(tests=str(Path(__file__).parent), out=str(out))
+    writer = subprocess.Popen([sys.executable, "-c", program])
+    limit = time.time() + 60
+    while len(list(out.rglob("*_*.jpg"))) < 20:
+        assert time.time() < limit and writer.poll() is None
+        time.sleep(0.01)
+    os.kill(writer.pid, signal.SIGKILL)
+    assert writer.wait() == -signal.SIGKILL
+
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*.jpg")}
+    assert 20 <= len(written) < 204
+    assert all(path.read_bytes().endswith(folders.END_OF_JPEG) for path in written)
+    with pytest.raises(UserError, match="interrupted"):
+        expect_layout(out)
+
+    write(out, small_splits(200))
+    write(tmp_path / "at once", small_splits(200))
+    assert all_bytes(out) == all_bytes(tmp_path / "at once")
+    assert not leftovers(out)
+    assert all(path.stat().st_mtime_ns == before for path, before in written.items()), "written twice"
+    expect_layout(out, 2)
+
+
+def test_a_picture_cut_by_a_power_failure_is_written_again(tmp_path):
+    write(tmp_path)
+    before = all_bytes(tmp_path)
+    (tmp_path / "train/ant/ant_00001.jpg").write_bytes(b"")
+    (tmp_path / "train/ant/ant_00003.jpg").write_bytes(before[Path("train/ant/ant_00003.jpg")][:-1])
+    write(tmp_path)
+    assert all_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 32}, {"interpolation": "area"}, {"quality": 80}, {"digest": "other"}, {"classes": ["a", "b"]}]
+)
+def test_pictures_of_other_settings_are_never_mixed(tmp_path, change):
+    write(tmp_path)
+    before = all_bytes(tmp_path)
+    name, value = next(iter(change.items()))
+    with pytest.raises(UserError) as refused:
+        write(tmp_path, **change)
+    assert f"expected {name} {value}" in str(refused.value) and "delete it" in str(refused.value)
+    assert all_bytes(tmp_path) == before
+
+
+def test_a_folder_of_somebody_elses_pictures_is_left_alone(tmp_path):
+    (tmp_path / "train" / "cats").mkdir(parents=True)
+    with pytest.raises(UserError, match="without a manifest"):
+        write(tmp_path)
+
+
+@pytest.mark.parametrize("setting", [{"interpolation": "bicubic"}, {"size": 0}, {"quality": 101}, {"workers": -1}])
+def test_a_setting_out_of_range_is_named_with_the_range(tmp_path, setting):
+    name, value = next(iter(setting.items()))
+    with pytest.raises(UserError, match=f"{name} '?{value}'?: expected"):
+        write(tmp_path, **setting)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 200 kB; skipped where this user may not mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a file system here; the file-size limit is tested below")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_said_in_one_line_and_leaves_whole_pictures(small_disk):
+    with pytest.raises(UserError, match="No space left on device.*free some space") as full:
+        write(small_disk, small_splits(200), size=96, workers=4)
+    assert "\n" not in str(full.value)
+    written = list(small_disk.rglob("*.jpg"))
+    assert written and all(path.read_bytes().endswith(folders.END_OF_JPEG) for path in written)
+    assert not leftovers(small_disk)
+    with pytest.raises(UserError, match="interrupted"):
+        expect_layout(small_disk)
+
+
+def test_a_read_only_disk_is_said_in_one_line(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(UserError, match="Read-only file system"):
+        write(small_disk)
+
+
+LIMITED_WRITER = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from mbv2_lib.files import UserError
+from test_folders import write
+write({out!r}, size=8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+try:
+    write({other!r}, size=224)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_file_size_limit_leaves_nothing_half_written(tmp_path):
+    out, other = tmp_path / "small", tmp_path / "large"
+    program = LIMITED_WRITER.format(tests=str(Path(__file__).parent), out=str(out), other=str(other))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "File too large" in done.stdout and done.stdout.count("\n") == 1 and not done.stderr
+    assert list(all_bytes(other)) == [Path("manifest.json")] and not leftovers(other)
+    expect_layout(out, 2)
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="could not be written"):
+        write(tmp_path / "file" / "pictures")
+
+
+# Reading
+
+
+def test_folders_named_by_numbers_are_read_as_numbers(tmp_path):
+    for split in folders.SPLITS:
+        for name in ("10", "2", "0", "1", "11"):
+            (tmp_path / split / name).mkdir(parents=True)
+    assert folders.class_names(tmp_path) == ["0", "1", "2", "10", "11"]
+
+
+def test_numbers_count_as_numbers_within_names_and_mix_with_words():
+    assert sorted(["b", "a10", "a2", "10", "9"], key=folders.natural_key) == ["9", "10", "a2", "a10", "b"]
+
+
+def test_the_manifest_knows_the_order_of_the_classes(tmp_path):
+    write(tmp_path)
+    assert folders.class_names(tmp_path) == CLASSES
+    paths, labels = folders.list_images(tmp_path, "train")
+    assert labels.dtype == np.int64 and labels.tolist() == [0] * 6 + [1] * 6
+    assert [Path(path).parent.name for path in paths] == ["zebra"] * 6 + ["ant"] * 6
+
+
+def test_every_image_is_listed_and_nothing_else(tmp_path):
+    folder = tmp_path / "train" / "ant"
+    folder.mkdir(parents=True)
+    for name in ("a.jpg", "b.JPEG", "c.Png", "d.bmp", ".partial-e.jpg", ".f.jpg", "notes.txt", "g.gif"):
+        (folder / name).write_bytes(b"")
+    assert [Path(path).name for path in folders.list_images(tmp_path, "train")[0]] == [
+        "a.jpg",
+        "b.JPEG",
+        "c.Png",
+        "d.bmp",
+    ]
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    write(tmp_path, progress=True)
+    assert "\r" not in screen.getvalue()
+    assert "16 of 16 images" in screen.getvalue().splitlines()[-1] and "left" in screen.getvalue()
