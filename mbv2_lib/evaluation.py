@@ -1,0 +1,73 @@
+"""How good the answers are: loss, top-1, top-5, confusions, by class and by superclass. NumPy on predictions only."""
+
+import numpy as np
+
+
+def cross_entropy(probabilities, labels):
+    """Mean of -log p(label). probabilities: (n, classes), rows that sum to 1; labels: (n,). Returns a float."""
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(chosen, 1e-7)).mean())  # 1e-7: where Keras clips, too
+
+
+def in_top(probabilities, labels, k):
+    """Whether each label is among its k likeliest classes; (n,) bool. Of equal probabilities, the first class leads."""
+    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return (likeliest == labels[:, None]).any(axis=1)
+
+
+def standard_error(share, count):
+    """Standard error of a share that was counted on `count` independent pictures: sqrt(p (1 - p) / n)."""
+    return float(np.sqrt(share * (1 - share) / count))
+
+
+def confusion_matrix(labels, predicted, classes):
+    """Counts (classes, classes): row is the label, column what it was taken for."""
+    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def accuracy_by_class(confusion):
+    """Share of each row's pictures on the diagonal, (classes,); nan for a class without pictures."""
+    counts = confusion.sum(axis=1)
+    return np.divide(confusion.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+
+def by_superclass(confusion, superclass_of):
+    """The confusion matrix of the superclasses. superclass_of: (classes,), the superclass of each class from 0 on."""
+    superclass_of = np.asarray(superclass_of)
+    members = np.eye(superclass_of.max() + 1, dtype=int)[superclass_of]
+    return members.T @ confusion @ members
+
+
+def evaluate(probabilities, labels):
+    """Loss, top-1 and top-5 with their standard errors, as a dict of plain numbers; shares, not percents.
+
+    probabilities: (n, classes); labels: (n,) whole numbers from 0 to classes - 1. Raises ValueError where their
+    lengths differ or there is nothing to evaluate.
+    """
+    if len(probabilities) != len(labels) or not len(labels):
+        raise ValueError(f"expected as many labels as predictions, found {len(labels)} and {len(probabilities)}")
+    top1, top5 = (float(in_top(probabilities, labels, k).mean()) for k in (1, 5))
+    return {
+        "loss": cross_entropy(probabilities, labels),
+        "top1": top1,
+        "top5": top5,
+        "top1_standard_error": standard_error(top1, len(labels)),
+        "top5_standard_error": standard_error(top5, len(labels)),
+        "pictures": len(labels),
+    }
+
+
+def calibration(probabilities, labels, bins=10):
+    """Does 80 % sure mean right in 80 of 100? Confidence and accuracy in `bins` equal steps of confidence.
+
+    Returns (confidence, accuracy, count), each (bins,), with nan where a bin is empty, and the expected calibration
+    error (Guo et al., arXiv 1706.04599, equation 3).
+    """
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(place, sure, bins) / count
+        accuracy = np.bincount(place, right, bins) / count
+    error = float(np.nansum(count * abs(accuracy - confidence)) / len(labels))
+    return confidence, accuracy, count, error

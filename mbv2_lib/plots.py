@@ -1,0 +1,382 @@
+"""Every figure of the series: a function takes data and returns a matplotlib Figure."""
+
+import io
+import sys
+import textwrap
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from mbv2_lib.files import whole_file
+
+# Okabe and Ito's colours, told apart also by readers who see few of them.
+BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+
+
+def show_in_notebooks():
+    """Have Jupyter show a Figure that ends a cell as a PNG, which it does of itself only for pyplot's."""
+    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
+
+
+def as_png(figure):
+    """The figure as PNG bytes. IPython's own way shows nothing of a figure without axes, such as `drawings.Page`."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
+    return file.getvalue()
+
+
+show_in_notebooks()
+
+
+def save(figure, path):
+    """Write the figure to `path`, whole or not at all. Raises UserError where the disk is full."""
+    with whole_file(path) as aside:
+        figure.savefig(aside, dpi=120)
+
+
+def curves(history):
+    """Loss and top-1 of training and held-out pictures over the epochs of a run (rows of `runs.read_history`)."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    marker = "o" if len(epochs) < 30 else None
+    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
+        for key, label, colour in ((name, "training", BLUE), (f"val_{name}", "held out", ORANGE)):
+            axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend(frameon=False)
+    return figure
+
+
+def progress(history, steps, epochs):
+    """`curves` of a run of `epochs` epochs while it trains; its axes keep their place.
+
+    steps: dicts with "epoch" (a fraction), "loss" and "top1" of the epoch under way.
+    """
+    figure = curves(history)
+    figure.set_layout_engine("none")
+    for axes, name, left in zip(figure.axes, ("loss", "top1"), (0.06, 0.56), strict=True):
+        axes.set_position((left, 0.15, 0.42, 0.75))
+        axes.plot([row["epoch"] for row in steps], [row[name] for row in steps], color=BLUE, ls=":")
+        axes.set(xlim=(0, 1.03 * epochs), ylim=(0, None))
+    return figure
+
+
+# -- the recipe, and runs beside each other --------------------------------------------------------------------------
+
+
+def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
+    """Lines over a common axis, one a name (dict of name to values), told apart by dashes, too.
+
+    x: places of the values, else 0, 1, 2 ...; errors: dict of name to standard errors, drawn as bands of two.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    looks = zip((BLUE, ORANGE, GREEN, PINK), ("-", "--", "-.", ":"), strict=True)
+    for (name, line), (colour, dashes) in zip(values.items(), looks, strict=False):
+        places, line = np.arange(len(line)) if x is None else np.asarray(x)[: len(line)], np.asarray(line)
+        axes.plot(places, line, dashes, color=colour, label=name, marker="o" if len(line) < 30 else None, ms=4)
+        if errors and name in errors:
+            spread = 2 * np.asarray(errors[name])
+            axes.fill_between(places, line - spread, line + spread, color=colour, alpha=0.15, lw=0)
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+# -- the network -----------------------------------------------------------------------------------------------------
+
+
+def shapes(sides, channels, expanded):
+    """What passes through a network, block by block: pixels of a side, and channels in the thin and wide tensors.
+
+    sides, channels: of the tensor that each block puts out; expanded: channels between its expansion and projection.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    places = np.arange(len(sides))
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+    left.bar(places, sides, color=ORANGE, alpha=0.75)
+    left.set(title="Pixels of a side", xlabel="block")
+    right.bar(places, expanded, color=BLUE, alpha=0.25, label="expanded, inside the block")
+    right.bar(places, channels, color=BLUE, label="thin, between blocks")
+    right.set(title="Channels", xlabel="block")
+    right.legend(frameon=False, loc="upper left")
+    for axes in (left, right):
+        axes.set_xticks(places[::2])
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def rounding(widths, rows):
+    """Channels given against channels asked, over the width multiplier. rows: {channels at width 1: given (n,)}."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    for (channels, given), colour in zip(rows.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
+        axes.plot(widths, channels * np.asarray(widths), color="grey", lw=1, ls="--")
+        axes.step(widths, given, where="mid", color=colour, lw=2)
+        end = (widths[-1], given[-1])
+        axes.annotate(f"{channels} at width 1", end, (6, 0), textcoords="offset points", va="center")
+    axes.plot([], [], color="grey", lw=1, ls="--", label="asked for: channels × width")
+    axes.plot([], [], color=BLUE, lw=2, label="given: a multiple of eight")
+    axes.set(xlabel="width multiplier", ylabel="channels", yticks=range(0, int(axes.get_ylim()[1]) + 1, 8))
+    axes.set_xlim(widths[0], widths[-1] + 0.16 * (widths[-1] - widths[0]))
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def scaling(panels):
+    """Cost against one setting, relative to the setting's standard, with the square for comparison.
+
+    panels: {name of the setting: (values, standard, cost relative to the standard's)}.
+    """
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    for axes, (name, (values, standard, relative)) in zip(
+        figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
+    ):
+        values = np.asarray(values)
+        axes.plot(values, (values / standard) ** 2, color=ORANGE, lw=6, alpha=0.35, label="the square")
+        axes.plot(values, relative, color=BLUE, marker="o", ms=4, label="multiply-adds")
+        axes.set(xlabel=name)
+        axes.grid(alpha=0.3)
+    figure.axes[0].set(ylabel="relative to the standard")
+    figure.axes[0].legend(frameon=False, loc="upper left")
+    return figure
+
+
+def features(picture, maps, most=12):
+    """A picture (h, w, 3) uint8 and the first channels of what layers make of it. maps: {title: (h, w, c)}.
+
+    Each channel is drawn in its own greys, from its lowest value to its highest.
+    """
+    figure = Figure(figsize=(8, 1.95 * len(maps)), layout="constrained")
+    grid = figure.add_gridspec(len(maps), 2, width_ratios=(1, 3.4))
+    shown = {"the picture": (grid[:, 0], picture)}
+    shown |= {title: (grid[row, 1], _tiles(maps[title][..., :most])) for row, title in enumerate(maps)}
+    for title, (place, pixels) in shown.items():
+        axes = figure.add_subplot(place)
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(title, fontsize=9)
+        axes.axis("off")
+    return figure
+
+
+def _tiles(values, side=64, gap=6):
+    """The channels of (h, w, c) as pictures of `side` pixels in two rows, each from 0 to 1, white between them."""
+    low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))
+    values = (values - low) / np.maximum(high - low, 1e-9)
+    rows, columns = (np.arange(side) * extent // side for extent in values.shape[:2])
+    tiles = np.moveaxis(values[rows][:, columns], -1, 0)  # every pixel repeated: (c, side, side)
+    tiles = np.pad(tiles, [(0, 0), (gap, 0), (gap, 0)], constant_values=1)
+    return np.block([list(row) for row in np.array_split(tiles, 2)])
+
+
+# -- how good the answers are ----------------------------------------------------------------------------------------
+
+
+def three_convolutions(channels=4):
+    """Which values of the input one value of the output reads: in a convolution, a depthwise and a pointwise one."""
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    everywhere, middle = range(channels), [channels // 2]
+    kinds = (("convolution", 3, everywhere), ("depthwise", 3, middle), ("pointwise", 1, everywhere))
+    for axes, (name, kernel, read) in zip(figure.subplots(1, 3), kinds, strict=True):
+        for channel in range(channels):
+            _sheet(axes, 0, channel, kernel if channel in read else 0, BLUE)
+            _sheet(axes, 11, channel, int(channel in middle), ORANGE)
+        for channel in read:
+            ends = _on_sheet(0, channel, 2.5, 2.5), _on_sheet(11, middle[0], 2.5, 2.5)
+            axes.plot(*zip(*ends, strict=True), color="0.4", lw=0.8)
+        axes.set_title(f"{name}: {kernel} × {kernel} × {len(read)}", fontsize=10)
+        axes.text(3.6, -0.7, "input", ha="center", va="top", fontsize=9, color=BLUE)
+        axes.text(14.6, -0.7, "output", ha="center", va="top", fontsize=9, color=ORANGE)
+        axes.set(xlim=(-0.8, 19.3), ylim=(-1.8, 3.1 * channels - 0.4))
+        axes.set_axis_off()
+    return figure
+
+
+def _on_sheet(left, channel, row, column):
+    """Where a place of one channel lies on the page; channels are sheets above each other, seen aslant."""
+    return left + column + 0.45 * row, 3.1 * channel + 0.5 * row
+
+
+def _sheet(axes, left, channel, size, colour, cells=5):
+    """One channel of 5 x 5 values, with the `size` x `size` values in its middle coloured."""
+    first = (cells - size) // 2
+    for row in range(cells):
+        for column in range(cells):
+            corners = [(row, column), (row, column + 1), (row + 1, column + 1), (row + 1, column)]
+            chosen = first <= row < first + size and first <= column < first + size
+            shape = zip(*(_on_sheet(left, channel, *corner) for corner in corners), strict=True)
+            axes.fill(*shape, facecolor=colour if chosen else "0.96", edgecolor="0.6", lw=0.5)
+
+
+def memory(megabytes):
+    """What stands in memory while a block works: {name: (megabytes of its ends, megabytes of its middle)}."""
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    axes = figure.subplots()
+    ends, middle = (list(part) for part in zip(*megabytes.values(), strict=True))
+    axes.barh(list(megabytes), ends, color=BLUE, label="input and output")
+    bars = axes.barh(list(megabytes), middle, left=ends, color=ORANGE, label="between them")
+    axes.bar_label(bars, [f"{sum(pair):.2f}" for pair in megabytes.values()], padding=4, fontsize=9)
+    axes.set(xlabel="megabytes at the worst moment", xlim=(0, 1.12 * max(map(sum, megabytes.values()))))
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def gallery(pictures, titles, columns=8):
+    """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines."""
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(9, 9 / columns * rows * 1.42), layout="constrained")
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.axis("off")
+    for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
+        axes.imshow(picture)
+        lines = [textwrap.fill(_spaced(line), 18) for line in title.split("\n")]
+        axes.set_title("\n".join(lines), fontsize=7.5)
+    return figure
+
+
+def superclasses(pictures, classes, members):
+    """One picture a class, five in a row under the name of their superclass, and two superclasses side by side.
+
+    pictures: one a class, uint8 RGB, in the order of `classes`; members: dict of superclass to the names in it.
+    """
+    figure = Figure(figsize=(8.4, 11.4))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    for number, (superclass, names) in enumerate(members.items()):
+        left, top = 8 + 424 * (number % 2), 114 * (number // 2)
+        axes.text(left, top + 14, superclass.replace("_", " "), fontsize=9, weight="bold", color=BLUE)
+        for place, name in enumerate(names):
+            x = left + 82 * place
+            picture = pictures[list(classes).index(name)]
+            axes.imshow(picture, extent=(x, x + 64, top + 84, top + 20), interpolation="nearest")
+            axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=6.5, ha="center", va="top")
+    axes.set(xlim=(0, 840), ylim=(1140, 0), aspect="auto")  # hundredths of an inch, from the top left corner
+    return figure
+
+
+def best_of(counts, best, truth):
+    """The best of so many measurements (a list of arrays of simulated ones) against what is true."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axes = figure.subplots()
+    low, middle, high = np.transpose([np.quantile(shares, (0.05, 0.5, 0.95)) for shares in best])
+    axes.fill_between(counts, low, high, color=ORANGE, alpha=0.2, lw=0, label="nine of ten simulations")
+    axes.plot(counts, middle, color=ORANGE, marker="o", ms=4, label="the best measurement, usually")
+    axes.axhline(truth, color=BLUE, ls="--", label="the truth")
+    axes.set(xscale="log", xticks=counts, xticklabels=counts, xlabel="measurements to choose from", ylabel="top-1")
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:.1%}")
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def confusions(confusion, names):
+    """A confusion matrix of counts as a heat map, each row in percent of its pictures; mistakes set the colours."""
+    import seaborn  # takes a second: only when asked for
+
+    percent = 100 * confusion / confusion.sum(axis=1, keepdims=True)
+    mistakes = percent[~np.eye(len(percent), dtype=bool)]
+    figure = Figure(figsize=(8.2, 6.8), layout="constrained")
+    axes = figure.subplots()
+    labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
+    names = [_spaced(name) for name in names]
+    seaborn.heatmap(
+        percent,
+        ax=axes,
+        vmin=0,
+        vmax=mistakes.max(),  # the diagonal, above it, would wash out what is asked for
+        cmap="Blues",
+        annot=labels,
+        fmt="",
+        annot_kws={"size": 7.5},
+        xticklabels=names,
+        yticklabels=names,
+        square=True,
+        linewidths=0.5,
+        cbar_kws={"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"},
+    )
+    axes.set(xlabel="taken for", ylabel="label")
+    axes.tick_params(labelsize=8, length=0)
+    return figure
+
+
+def class_bars(accuracy, errors, names, most=10):
+    """The classes with the lowest and the highest accuracy, `most` of each, with two standard errors either way."""
+    figure = Figure(figsize=(8, 0.27 * most + 0.7), layout="constrained")
+    order = np.argsort(accuracy, kind="stable")
+    parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
+    for axes, (title, rows, colour) in zip(figure.subplots(1, 2, sharex=True), parts, strict=True):
+        axes.barh([_spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
+        axes.errorbar(accuracy[rows], range(len(rows)), xerr=2 * errors[rows], fmt="none", color="black", lw=1)
+        axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def reliability(confidence, accuracy, count):
+    """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
+    left.plot([0, 1], [0, 1], color="grey", ls="--", label="as sure as right")
+    left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
+    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    left.legend(frameon=False, loc="lower right")
+    edges = np.linspace(0, 1, len(count) + 1)
+    right.bar(edges[:-1], count, width=edges[1] * 0.9, align="edge", color=BLUE, alpha=0.75)
+    right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
+    for axes in (left, right):
+        axes.xaxis.set_major_formatter("{x:.0%}")
+    left.yaxis.set_major_formatter("{x:.0%}")
+    return figure
+
+
+def claims(figures, suspect):
+    """Top-1 accuracies by name as dots on a line; the one named `suspect` stands out."""
+    figure = Figure(figsize=(8, 0.3 * len(figures) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    for name, top1 in figures.items():
+        colour, marker = (ORANGE, "D") if name == suspect else (BLUE, "o")
+        axes.plot([top1], [name], color=colour, marker=marker, ms=8)
+        axes.annotate(f"{top1:.2%}", (top1, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set(xlabel="top-1 on CIFAR-100, as reported", xlim=(0.6, 1), ylim=(-0.6, len(figures) - 0.4))
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def leak(rows):
+    """Top-1 over the epochs: in training, and measured with a leaked and with a clean validation set.
+
+    rows: dicts with "epoch", "training", "leaked", "clean" and, for the last two, "leaked_error" and "clean_error".
+    """
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    epochs, training = [row["epoch"] for row in rows], [row["training"] for row in rows]
+    axes.plot(epochs, training, color="grey", ls="--", label="training (varied pictures)")
+    for name, colour, marker in (("leaked", ORANGE, "D"), ("clean", BLUE, "o")):
+        top1, error = (np.array([row[key] for row in rows]) for key in (name, f"{name}_error"))
+        axes.fill_between(epochs, top1 - 2 * error, top1 + 2 * error, color=colour, alpha=0.15, lw=0)
+        axes.plot(epochs, top1, color=colour, marker=marker, ms=4, label=f"validation, {name}")
+    axes.set(xlabel="epoch", ylabel="top-1", ylim=(0, None))
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def _spaced(name):
+    return name.replace("_", " ")

@@ -1,0 +1,83 @@
+"""The measures equal scikit-learn's, and a plain count where it has none."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from mbv2_lib import evaluation
+
+CLASSES = 12
+
+
+@pytest.fixture(scope="module")
+def answers():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, 500)
+    logits = rng.normal(size=(500, CLASSES)) + 1.5 * np.eye(CLASSES)[labels]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), labels
+
+
+def test_loss_and_accuracies_equal_scikit_learns(answers):
+    probabilities, labels = answers
+    measured = evaluation.evaluate(probabilities, labels)
+    assert measured["loss"] == pytest.approx(sklearn.metrics.log_loss(labels, probabilities))
+    assert measured["top1"] == sklearn.metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+    assert measured["top5"] == sklearn.metrics.top_k_accuracy_score(labels, probabilities, k=5)
+    assert measured["pictures"] == 500
+    assert measured["top1_standard_error"] == pytest.approx(
+        np.std(probabilities.argmax(axis=1) == labels) / np.sqrt(500)
+    )
+
+
+def test_confusions_equal_scikit_learns(answers):
+    probabilities, labels = answers
+    predicted = probabilities.argmax(axis=1)
+    confusion = evaluation.confusion_matrix(labels, predicted, CLASSES)
+    np.testing.assert_array_equal(confusion, sklearn.metrics.confusion_matrix(labels, predicted))
+    recall = sklearn.metrics.recall_score(labels, predicted, average=None)
+    np.testing.assert_allclose(evaluation.accuracy_by_class(confusion), recall)
+
+
+def test_superclasses_are_counted_as_if_they_were_the_labels(answers):
+    probabilities, labels = answers
+    superclass_of = np.arange(CLASSES) % 4
+    predicted = probabilities.argmax(axis=1)
+    confusion = evaluation.confusion_matrix(labels, predicted, CLASSES)
+    expected = sklearn.metrics.confusion_matrix(superclass_of[labels], superclass_of[predicted])
+    np.testing.assert_array_equal(evaluation.by_superclass(confusion, superclass_of), expected)
+
+
+def test_a_network_that_answers_alike_to_everything_is_at_chance():
+    """Equal probabilities must not count as right: the first class leads, and it is right for its own pictures only."""
+    labels = np.repeat(np.arange(10), 5)
+    measured = evaluation.evaluate(np.full((50, 10), 0.1), labels)
+    assert (measured["top1"], measured["top5"]) == (0.1, 0.5)
+
+
+def test_a_class_without_pictures_has_no_accuracy():
+    accuracy = evaluation.accuracy_by_class(evaluation.confusion_matrix(np.array([0, 0]), np.array([0, 1]), 3))
+    assert accuracy[0] == 0.5 and np.isnan(accuracy[1:]).all()
+
+
+def test_a_sure_and_wrong_answer_has_a_finite_loss():
+    assert np.isfinite(evaluation.cross_entropy(np.array([[1.0, 0.0]]), np.array([1])))
+
+
+def test_calibration_of_a_network_that_knows_what_it_knows():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.5, 1, 50_000)
+    labels = (rng.random(50_000) > sure).astype(int)
+    confidence, accuracy, count, error = evaluation.calibration(np.stack([sure, 1 - sure], axis=1), labels)
+    assert count.sum() == 50_000 and not count[:5].any() and np.isnan(accuracy[:5]).all()
+    np.testing.assert_allclose(accuracy[5:], confidence[5:], atol=0.02)
+    assert error < 0.01
+    overconfident = evaluation.calibration(np.tile([0.99, 0.01], (50_000, 1)), labels)
+    assert overconfident[3] == pytest.approx(0.99 - (labels == 0).mean(), abs=1e-6)
+
+
+def test_missing_predictions_are_refused(answers):
+    probabilities, labels = answers
+    with pytest.raises(ValueError, match="expected as many"):
+        evaluation.evaluate(probabilities[:-1], labels)
+    with pytest.raises(ValueError, match="expected as many"):
+        evaluation.evaluate(probabilities[:0], labels[:0])
