@@ -1,0 +1,213 @@
+"""The command line: `mbv2 <command>`, or `python -m mbv2_lib <command>`."""
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from mbv2_lib.files import UserError, write_json
+
+
+def main(argv=None):
+    """Run one command. Returns the exit status: 0, 1 where `doctor` or `check` found something, 2 for an error."""
+    said = parser().parse_args(argv)
+    try:
+        return said.function(said) or 0
+    except (UserError, OSError) as error:
+        print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mbv2: stopped", file=sys.stderr)
+        return 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints take one line, like every other error."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser():
+    """The commands and their flags; each command is a function below that takes what was said."""
+    top = OneLineParser(prog="mbv2", description="MobileNetV2: its data, its training and its accuracy.")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    def command(function):
+        summary = function.__doc__.splitlines()[0].rstrip(".")
+        one = commands.add_parser(function.__name__, help=summary, description=summary)
+        one.set_defaults(function=function)
+        return one
+
+    command(doctor)
+
+    add = command(prepare).add_argument
+    add("--dataset", choices=("cifar100", "shapes100"), default="cifar100")
+    add("--out", required=True, help="the folder to write")
+    add("--size", type=whole, default=224, help="pixels of a side (224)")
+    add("--source", help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
+    add("--interpolation", default="cubic", choices=("nearest", "linear", "cubic", "area", "lanczos"))
+    add("--quality", type=int, choices=range(1, 101), metavar="1..100", default=95, help="of the JPEGs (95)")
+    add("--workers", type=whole, help="threads; else one a core")
+    add("--per-class", type=whole, help="at most so many pictures of each class in each split")
+
+    command(check).add_argument("folder")
+
+    add = command(train).add_argument
+    add("--run", default="runs/latest", help="the run folder (runs/latest)")
+    add("--resume", action="store_true", help="go on with the run in --run, with the settings that it began with")
+
+    def setting(flag, **how):  # what is not said stays out: it comes from TrainConfig or from the run to resume
+        add(flag, default=argparse.SUPPRESS, **how)
+
+    setting("--classes", type=whole, help="number of classes of --data")
+    setting("--size", type=whole, help="pixels of a side (224)")
+    setting("--batch", type=whole, help="pictures a step (32)")
+    setting("--epochs", type=whole, help="passes over the training pictures (300)")
+    setting("--weights", help="a weight file to start from")
+    setting("--tclasses", type=whole, help="number of classes in --weights; else its config.json says it")
+    setting("--data", help='a prepared folder, a folder with train.bin and test.bin, or "shapes100"')
+    setting("--alpha", type=above_zero, help="width multiplier (1.0)")
+    setting("--expansion", type=whole, help="expansion of the blocks (6)")
+    setting("--dropout", type=float, help="share of the features left out in training (0.2)")
+    setting("--recipe", choices=("first", "short", "modern"), help="how to train (first)")
+    setting("--learning-rate", type=above_zero, help="in place of the recipe's")
+    setting("--precision", choices=("auto", "float32", "bfloat16"))
+    setting("--seed", type=int, help="decides weights, order and dice (0)")
+    setting("--patience", type=whole, help="stop after so many epochs without a better top-1")
+    setting("--holdout", type=whole, help="measure on so many training pictures, set aside, not on validation")
+
+    add = command(evaluate).add_argument
+    add("--run", required=True, help="the run folder")
+    add("--data", required=True, help="as for train")
+    add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
+    add("--flips", action="store_true", help="also average the answers to each picture and its mirror image")
+    return top
+
+
+def whole(text):
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
+    return int(text)
+
+
+def above_zero(text):
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return number
+
+
+# -- the commands; heavy rooms are entered only by those that need them ------------------------------------------------
+
+
+def doctor(said):
+    """Check the environment and say how to mend it."""
+    from mbv2_lib import doctor
+
+    return doctor.main()
+
+
+def prepare(said):
+    """Write a data set as folders of JPEGs."""
+    from mbv2_lib import cifar100, folders, shapes100
+
+    if said.dataset == "shapes100":
+        if said.source:
+            raise UserError(f"--source {said.source}: Shapes-100 is drawn, not read; leave --source out")
+        drawn = (said.per_class, said.per_class) if said.per_class else ()
+        (train, validation), names = shapes100.load(*drawn), shapes100.CLASSES
+    else:
+        (train, validation), names = cifar100.load(said.source), cifar100.CLASSES
+    splits = {"train": some(train, said.per_class), "validation": some(validation, said.per_class)}
+    folders.write_folders(
+        said.out,
+        splits,
+        names,
+        size=said.size,
+        interpolation=said.interpolation,
+        quality=said.quality,
+        workers=said.workers,
+        source=said.dataset,
+    )
+    print(f"{said.out}: " + ", ".join(f"{len(labels):,} pictures in {name}/" for name, (_, labels) in splits.items()))
+
+
+def some(split, per_class):
+    """The first `per_class` pictures of each class, in the order of the split; all of them for None."""
+    import numpy as np
+
+    pictures, labels = split
+    if per_class is None:
+        return split
+    rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]))
+    return pictures[rows], labels[rows]
+
+
+def check(said):
+    """List what is wrong with a folder of pictures: unreadable files, missing classes, leaks between the splits."""
+    from mbv2_lib import checking
+
+    findings = checking.check(said.folder)
+    for finding in findings:
+        print(finding.message)
+    print(f"{said.folder}: {len(findings)} findings" if findings else f"{said.folder}: nothing wrong found")
+    return int(bool(findings))
+
+
+def train(said):
+    """Train the network, or go on with a run that was stopped."""
+    from mbv2_lib import runs
+
+    names = {field.name for field in fields(runs.TrainConfig)}
+    given = {name: value for name, value in vars(said).items() if name in names}
+    config = runs.resumed_config(given) if said.resume else runs.new_config(given)
+
+    from mbv2_lib import training  # only now: a wrong setting is answered before TensorFlow is there
+
+    try:
+        training.train(config, resume=said.resume)
+    except KeyboardInterrupt:
+        print(f"\nStopped. Go on with: mbv2 train --run {said.run} --resume", file=sys.stderr)
+        return 130
+    print(f"{said.run}: history.csv, curves.png, best.weights.h5 and last.weights.h5 are written")
+    return 0
+
+
+def evaluate(said):
+    """Measure a run on the validation pictures and write its metrics.json."""
+    from mbv2_lib import runs
+
+    config, described = runs.read_config(said.run)
+    weights = Path(said.run) / f"{said.weights}.weights.h5"
+    if not weights.is_file():
+        raise UserError(f"{weights}: expected the weights of a trained run, found none; run `mbv2 train` to its end")
+
+    from mbv2_lib import training
+
+    metrics = training.measure(config, described, said.data, weights, flips=said.flips)
+    write_json(Path(said.run) / "metrics.json", metrics)
+    print(report(metrics))
+
+
+def report(metrics):
+    """The metrics as a table for people."""
+    lines = [
+        f"{metrics['pictures']:,} held-out pictures of {metrics['data']}, weights of the {metrics['weights']} epoch"
+    ]
+    lines.append(f"loss   {metrics['loss']:.4f}")
+    for name in ("top1", "top5"):
+        lines.append(f"{name}   {metrics[name]:7.2%}  +- {metrics[name + '_standard_error']:.2%} (standard error)")
+    if "with_flips" in metrics:
+        both = metrics["with_flips"]
+        lines.append(f"with mirror images, apart: top1 {both['top1']:.2%}, top5 {both['top5']:.2%}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

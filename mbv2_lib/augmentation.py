@@ -1,0 +1,138 @@
+"""Training pictures varied: flipped, warped, erased and mixed.
+
+The work is cut in two. `draw` throws the dice, in NumPy and from a seed, so that a run that was killed goes on with
+the dice that it would have thrown. `vary` does the work on the pixels, on the device, inside the training step; it
+holds no chance of its own.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mbv2_lib.backend import keras
+
+ops = keras.ops
+GREY = 127.5  # what the network sees as 0
+
+
+class Augmentation(NamedTuple):
+    """How much a training picture may vary; the zeros leave it as it is.
+
+    flip: mirror left and right half of the time. rotation: at most so many degrees either way. shear: at most so many
+    degrees. zoom, shift: at most so large a share of the side. erase: probability that a box is greyed out. mixup,
+    cutmix: parameter of the Beta distribution that the share of a second picture is drawn from, usually 0.2 to 1;
+    where both are set, each batch takes one of them.
+    """
+
+    flip: bool = False
+    rotation: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+def draw(augmentation, generator, count, size):
+    """The dice for a batch of `count` pictures of size x size pixels.
+
+    generator: a numpy.random.Generator. Returns a dict of arrays, the input of `vary`:
+        "warp" (count, 8) float32, see `warps`; "erase" (count, 4) float32, boxes as top, left, bottom, right in shares
+        of the side; "partner" (count,) int32, the picture that each is mixed with; "mix" (count, 4), the box where the
+        two are mixed; "share" (count,) float32, how much of the first picture stays inside that box.
+    Sources: mixup arXiv 1710.09412, CutMix arXiv 1905.04899, random erasing arXiv 1708.04896.
+    """
+    dice = {}
+    if augmentation.flip or any(augmentation[1:5]):
+        dice["warp"] = warps(augmentation, generator, count, size)
+    if augmentation.erase:
+        erased = generator.random((count, 1)) < augmentation.erase
+        area = generator.uniform(0.02, 0.33, count)
+        dice["erase"] = (boxes(generator, area) * erased).astype("float32")
+    if augmentation.mixup or augmentation.cutmix:
+        dice["partner"] = generator.permutation(count).astype("int32")
+        cut = augmentation.cutmix and (not augmentation.mixup or generator.random() < 0.5)
+        stays = generator.beta(*[augmentation.cutmix if cut else augmentation.mixup] * 2, count)
+        everywhere = np.tile([0.0, 0.0, 1.0, 1.0], (count, 1))
+        dice["mix"] = (boxes(generator, 1 - stays) if cut else everywhere).astype("float32")
+        dice["share"] = (np.zeros(count) if cut else stays).astype("float32")
+    return dice
+
+
+def warps(augmentation, generator, count, size):
+    """One affine warp a picture that flips, turns, shears, zooms and shifts it about its centre at once.
+
+    Returns (count, 8) float32 in the form of `keras.ops.image.affine_transform`: the pixel (x, y) of the result is
+    read at (a0 x + a1 y + a2, b0 x + b1 y + b2). Where nothing turns or zooms, shifts are whole pixels, so that no
+    picture is blurred.
+    """
+
+    def spread(limit):
+        return generator.uniform(-limit, limit, count) if limit else np.zeros(count)
+
+    angle, shear = np.radians(spread(augmentation.rotation)), np.radians(spread(augmentation.shear))
+    mirrored = np.where(generator.random(count) < 0.5, -1, 1) if augmentation.flip else np.ones(count)
+    zoom_x, zoom_y = 1 + spread(augmentation.zoom), 1 + spread(augmentation.zoom)
+    shift_x, shift_y = spread(augmentation.shift) * size, spread(augmentation.shift) * size
+    if not any(augmentation[1:4]):
+        shift_x, shift_y = np.round(shift_x), np.round(shift_y)
+
+    a0, a1 = zoom_x * mirrored * np.cos(angle), -zoom_y * np.sin(angle + shear)
+    b0, b1 = zoom_x * mirrored * np.sin(angle), zoom_y * np.cos(angle + shear)
+    centre = (size - 1) / 2
+    a2 = centre - (a0 + a1) * centre + shift_x
+    b2 = centre - (b0 + b1) * centre + shift_y
+    nothing = np.zeros(count)
+    return np.stack([a0, a1, a2, b0, b1, b2, nothing, nothing], axis=1).astype("float32")
+
+
+def boxes(generator, area):
+    """Boxes that cover the shares `area` (n,) of a picture, or less where they stick out at its edges.
+
+    Returns (n, 4) float64 in [0, 1]: top, left, bottom, right.
+    """
+    half = np.sqrt(area)[:, None] / 2
+    centre = generator.random((len(area), 2))
+    return np.clip(np.concatenate([centre - half, centre + half], axis=1), 0, 1)
+
+
+def mixed_targets(targets, dice):
+    """The targets (n, classes) of mixed pictures: each class by the share of the pixels that show it."""
+    if "partner" not in dice:
+        return targets
+    top, left, bottom, right = dice["mix"].T
+    kept = 1 - (bottom - top) * (right - left) * (1 - dice["share"])
+    return kept[:, None] * targets + (1 - kept[:, None]) * targets[dice["partner"]]
+
+
+def vary(pictures, dice):
+    """Pictures (n, size, size, 3) of any number type, varied as the dice say; float32, in the same range."""
+    pictures = ops.cast(pictures, "float32")
+    if "warp" in dice:
+        pictures = ops.image.affine_transform(pictures, dice["warp"], interpolation="bilinear", fill_mode="nearest")
+    if "partner" in dice:
+        weight = inside(dice["mix"], pictures.shape[1]) * (1 - ops.reshape(dice["share"], (-1, 1, 1, 1)))
+        partners = ops.take(pictures, dice["partner"], axis=0)
+        pictures = pictures * (1 - weight) + partners * weight
+    if "erase" in dice:
+        erased = inside(dice["erase"], pictures.shape[1])
+        pictures = pictures * (1 - erased) + GREY * erased
+    return pictures
+
+
+def inside(boxes, size):
+    """A mask (n, size, size, 1), 1.0 where the centre of a pixel lies inside the picture's box (n, 4)."""
+    centres = (ops.arange(size, dtype="float32") + 0.5) / size
+    top, left, bottom, right = (ops.expand_dims(boxes[:, edge], 1) for edge in range(4))
+    rows = ops.logical_and(centres >= top, centres < bottom)
+    columns = ops.logical_and(centres >= left, centres < right)
+    mask = ops.logical_and(ops.expand_dims(rows, 2), ops.expand_dims(columns, 1))
+    return ops.cast(ops.expand_dims(mask, 3), "float32")
+
+
+def enlarge(pictures, size):
+    """Pictures (n, h, w, 3) at size x size pixels, bilinear; the 32 px of CIFAR-100 travel small and grow here."""
+    if tuple(pictures.shape[1:3]) == (size, size):
+        return pictures
+    return ops.image.resize(ops.cast(pictures, "float32"), (size, size), interpolation="bilinear")

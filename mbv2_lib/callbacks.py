@@ -1,0 +1,145 @@
+"""What happens between the steps of a training: progress is shown, and after each epoch the run is kept."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mbv2_lib import evaluation, runs
+from mbv2_lib.backend import keras
+from mbv2_lib.files import UserError
+
+
+class KeepRun(keras.callbacks.Callback):
+    """After each epoch: measure on the validation pictures, then write history, weights and, last, the state.
+
+    validation: a `pipeline.Split`. batches: a function that gives training batches anew. done: epochs done before.
+    """
+
+    def __init__(self, config, validation, batches, done):
+        super().__init__()
+        self.config, self.validation, self.batches = config, validation, batches
+        # A kill between history and state leaves a row of an epoch that is done again: it is dropped here.
+        self.rows = [row for row in runs.read_history(config.run) if row["epoch"] <= done]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % 20 == 0:  # asking costs a wait for the device
+            self._expect_number(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._expect_number(logs["loss"])
+        run = Path(self.config.run)
+        with averaged_weights(self.model, self.batches()):
+            probabilities = self.model.predict_split(self.validation, self.config.batch)
+            measured = evaluation.evaluate(probabilities, self.validation.labels)
+            self.rows.append(self._row(epoch, logs, measured))
+            if is_best(self.rows):
+                runs.write_weights(run / "best.weights.h5", self.model.network)
+            runs.write_weights(run / "last.weights.h5", self.model.network)
+        runs.write_history(run, self.rows)
+        runs.write_state(run, len(self.rows), runs.state_of(self.model))
+        self._say()
+        if self.config.patience and epochs_since_best(self.rows) >= self.config.patience:
+            print(f"No better top-1 for {self.config.patience} epochs: stopped early")
+            self.model.stop_training = True
+
+    def _say(self):
+        row = self.rows[-1]
+        left = (self.config.epochs - row["epoch"]) * row["seconds"] / 60
+        tqdm.write(
+            f"epoch {row['epoch']}/{self.config.epochs}: loss {row['loss']:.3f}, held out: loss {row['val_loss']:.3f}, "
+            f"top-1 {row['val_top1']:.2%}, top-5 {row['val_top5']:.2%}; {row['seconds']:.0f} s, {left:.0f} min left"
+        )
+
+    def _row(self, epoch, logs, measured):
+        return {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "top1": float(logs["top1"]),
+            "val_loss": measured["loss"],
+            "val_top1": measured["top1"],
+            "val_top5": measured["top5"],
+            "learning_rate": float(np.asarray(self.model.optimizer.learning_rate)),
+            "seconds": round(time.monotonic() - self.started, 2),
+        }
+
+    def _expect_number(self, loss):
+        if not np.isfinite(float(loss)):
+            rate = float(np.asarray(self.model.optimizer.learning_rate))
+            raise UserError(
+                f"epoch {len(self.rows) + 1}: the loss is {float(loss)} at a learning rate of {rate:.3g}; the weights "
+                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate"
+            )
+
+
+def is_best(rows):
+    """Whether the last row has the highest validation top-1 so far."""
+    return epochs_since_best(rows) == 0
+
+
+def epochs_since_best(rows):
+    """Epochs since the highest validation top-1; the first of equals counts."""
+    scores = [row["val_top1"] for row in rows]
+    return len(scores) - 1 - scores.index(max(scores))
+
+
+@contextlib.contextmanager
+def averaged_weights(learner, batches):
+    """Inside, `learner` holds the moving average of its weights, where its optimizer keeps one.
+
+    The statistics of its batch normalizations belong to the weights as they were: with the averaged ones, a network
+    in the middle of its training answers at chance. They are gathered anew over a few training `batches`, by a
+    training whose learning rate is zero, and put back at the end.
+    """
+    if not learner.optimizer.use_ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(learner)
+    statistics = [np.asarray(variable) for variable in learner.non_trainable_variables]
+    swap.on_test_begin()
+    try:
+        gather_statistics(learner, batches)
+        yield
+    finally:
+        swap.on_test_end()
+        for variable, value in zip(learner.non_trainable_variables, statistics, strict=True):
+            variable.assign(value)
+
+
+def gather_statistics(learner, batches, steps=40):
+    """Bring the statistics of the batch normalizations up to the weights: after 40 steps 1.5 % of the old is left."""
+    still = type(learner)(learner.network, learner.size)
+    still.compile(optimizer=keras.optimizers.SGD(0.0), loss="categorical_crossentropy")
+    still.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
+
+
+class Progress(keras.callbacks.Callback):
+    """How far an epoch is, with its rate and the time left: a bar, or a line a minute where there is no terminal."""
+
+    def __init__(self, steps, epochs):
+        super().__init__()
+        self.steps, self.epochs = steps, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = tqdm(
+            total=self.steps, desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False, disable=None
+        )
+        self.started = self.said = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        now = time.monotonic()
+        if self.bar.disable and now - self.said > 60:
+            rate = (batch + 1) / (now - self.started)
+            left = (self.steps - batch - 1) / rate / 60
+            print(f"  batch {batch + 1} of {self.steps}, {rate:.1f} a second, {left:.0f} min left", flush=True)
+            self.said = now
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.bar.close()

@@ -1,0 +1,84 @@
+"""The recipes: what the first project did, and what has been learnt since, for short runs and for long ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mbv2_lib.augmentation import Augmentation
+from mbv2_lib.backend import keras
+
+
+class Recipe(NamedTuple):
+    """How to train a network.
+
+    optimizer: a function of (learning_rate, steps, warmup_steps) that makes a Keras optimizer.
+    learning_rate: the highest of the run; where `per_batch` is a number, it is for a batch of so many pictures and
+        grows in proportion with the batch (arXiv 1706.02677).
+    label_smoothing: share of each target that is spread over all classes.
+    """
+
+    optimizer: object
+    learning_rate: float
+    augmentation: Augmentation
+    per_batch: int | None = None
+    label_smoothing: float = 0.0
+
+    def learning_rate_for(self, batch):
+        return self.learning_rate * (batch / self.per_batch if self.per_batch else 1)
+
+
+def first_optimizer(learning_rate, steps, warmup_steps):
+    """Adam at one learning rate from the first step to the last."""
+    return keras.optimizers.Adam(learning_rate)
+
+
+def short_optimizer(learning_rate, steps, warmup_steps, **more):
+    """SGD with Nesterov momentum: a warm-up, then a cosine down to zero at the last step.
+
+    Weight decay acts on kernels only: a decayed scale or bias of a normalization makes nothing simpler.
+    Sources: cosine arXiv 1608.03983, warm-up arXiv 1706.02677, decay on kernels only arXiv 1812.01187.
+    """
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=learning_rate,
+        warmup_steps=warmup_steps,
+        decay_steps=max(steps - warmup_steps, 1),
+    )
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, weight_decay=5e-4, **more)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def modern_optimizer(learning_rate, steps, warmup_steps):
+    """The same, with a moving average of the weights that looks back over a twentieth of the run, 1,000 steps at most.
+
+    The average is what is measured and kept. Source: Polyak and Juditsky, 1992, doi 10.1137/0330046.
+    """
+    looks_back = min(max(steps / 20, 2), 1000)
+    return short_optimizer(learning_rate, steps, warmup_steps, use_ema=True, ema_momentum=1 - 1 / looks_back)
+
+
+RECIPES = {
+    # The first MobileNetV2-on-CIFAR-100 project: turned by up to 90 degrees, sheared by up to 0.2 radians.
+    "first": Recipe(
+        first_optimizer,
+        learning_rate=1e-3,
+        augmentation=Augmentation(flip=True, rotation=90, shear=float(np.degrees(0.2)), zoom=0.2, shift=0.2),
+    ),
+    # For runs of a few dozen epochs, which end long before the network could learn its pictures by heart.
+    "short": Recipe(
+        short_optimizer,
+        learning_rate=0.1,
+        per_batch=128,
+        augmentation=Augmentation(flip=True, shift=0.125),
+        label_smoothing=0.1,
+    ),
+    # For long ones, which would learn their pictures by heart: mixing keeps the network from being too sure.
+    "modern": Recipe(
+        modern_optimizer,
+        learning_rate=0.1,
+        per_batch=128,
+        augmentation=Augmentation(flip=True, shift=0.125, erase=0.25, mixup=0.2, cutmix=1.0),
+        label_smoothing=0.1,
+    ),
+}

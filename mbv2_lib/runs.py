@@ -1,0 +1,204 @@
+"""A run folder on the disk: settings, history, weights, and the state that a resume goes on from.
+
+Every file appears whole or not at all. The state is written last: what it does not know of, a resume does again.
+"""
+
+import csv
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mbv2_lib.architecture import mobilenet_v2_architecture
+from mbv2_lib.files import UserError, read_json, whole_file
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """Every setting of a run; `config.json` in the run folder holds the same.
+
+    classes: outputs. data: what `pipeline.open_data` takes. run: the run folder. size: pixels of a side.
+    batch: pictures a step. epochs: passes over the training pictures. alpha, expansion, dropout: see
+    `network.mobilenet_v2`. recipe: one of `recipes.RECIPES`. learning_rate: None for the recipe's own.
+    precision: "auto", "float32" or "bfloat16". seed: decides weights, order and dice. patience: epochs without a
+    better validation top-1 after which the run stops early, None for never. holdout: see `pipeline.open_data`.
+    weights, tclasses: a weight file to start from and its number of classes.
+    """
+
+    classes: int
+    data: str = "data/cifar100-224"
+    run: str = "runs/latest"
+    size: int = 224
+    batch: int = 32
+    epochs: int = 300
+    alpha: float = 1.0
+    expansion: int = 6
+    dropout: float = 0.2
+    recipe: str = "first"
+    learning_rate: float | None = None
+    precision: str = "auto"
+    seed: int = 0
+    patience: int | None = None
+    holdout: int = 0
+    weights: str | None = None
+    tclasses: int | None = None
+
+
+def new_config(given):
+    """The TrainConfig of what a user said (a dict). What she left out about --weights, its run's config.json says.
+
+    Raises UserError where --classes is missing, or where she and that config.json contradict each other.
+    """
+    if "classes" not in given:
+        raise UserError(
+            "--classes: expected the number of classes of --data, found nothing; say for example --classes 100"
+        )
+    config = TrainConfig(**given)
+    if config.tclasses and not config.weights:
+        raise UserError(
+            f"--tclasses {config.tclasses}: is about a file in --weights, found none; name it or leave both out"
+        )
+    if not config.weights:
+        return config
+    said = Path(config.weights).with_name("config.json")
+    before = read_json(said) if said.is_file() else {}
+    if config.tclasses is None:
+        config.tclasses = before.get("classes", config.classes)
+    asked = {"classes": config.tclasses, "size": config.size, "alpha": config.alpha, "expansion": config.expansion}
+    for name, value in asked.items():
+        if before.get(name, value) != value:
+            flag = "tclasses" if name == "classes" else name
+            raise UserError(
+                f"--{flag} {value}: {config.weights} was trained with {name} {before[name]}, as {said} says; "
+                f"say --{flag} {before[name]} or take another file"
+            )
+    return config
+
+
+def resumed_config(given):
+    """The TrainConfig of the run to resume. Raises UserError where a setting that the user said is another there."""
+    config, _ = read_config(given["run"])
+    for name, value in given.items():
+        began_with = getattr(config, name)
+        if name != "run" and value != began_with:
+            flag = name.replace("_", "-")
+            raise UserError(
+                f"--{flag} {value}: the run began with {began_with}; leave --{flag} out, or begin another --run"
+            )
+    return dataclasses.replace(config, run=given["run"])  # the folder may have moved
+
+
+def read_config(run):
+    """The TrainConfig of a run folder, and all that its config.json says. Raises UserError where it has none."""
+    path = Path(run) / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run}: expected a run folder with config.json, found none; name the --run of `mbv2 train`")
+    said = read_json(path)
+    names = [field.name for field in dataclasses.fields(TrainConfig)]
+    try:
+        return TrainConfig(**{name: said[name] for name in names}), said
+    except KeyError as missing:
+        raise UserError(
+            f"{path}: expected the setting {missing}, found none; was it written by another program?"
+        ) from None
+
+
+def write_history(run, rows):
+    """Write the rows (dicts of one epoch each) as history.csv."""
+    with whole_file(Path(run) / "history.csv") as aside, aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(run):
+    """The rows of history.csv as dicts of numbers; none where the run has none yet."""
+    path = Path(run) / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return [row | {"epoch": int(row["epoch"])} for row in rows]
+
+
+def state_of(learner):
+    """The variables that the next epoch depends on: weights, statistics, seeds, and all that the optimizer keeps."""
+    return [*learner.variables, *learner.optimizer.variables]
+
+
+def write_state(run, epochs, variables):
+    """Write all that the next epoch depends on: epochs done, and the values of the variables, in order."""
+    with whole_file(Path(run) / "state.npz") as aside, aside.open("wb") as file:
+        np.savez(file, epochs=epochs, **{f"variable_{n}": np.asarray(value) for n, value in enumerate(variables)})
+
+
+def read_state(run):
+    """(epochs done, values of the variables) of a run; (0, []) before its first whole epoch.
+
+    Raises UserError for a damaged file.
+    """
+    path = Path(run) / "state.npz"
+    if not path.is_file():
+        return 0, []
+    try:
+        with np.load(path, allow_pickle=False) as state:
+            count = len(state.files) - 1
+            return int(state["epochs"]), [state[f"variable_{number}"] for number in range(count)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: expected the state of a run, found a damaged file ({error}); begin anew") from error
+
+
+def write_weights(path, network):
+    """Save the network's weights (a .weights.h5 file) whole or not at all. Raises UserError where the disk is full."""
+    with whole_file(path) as aside:
+        # HDF5 takes the whole process down where a disk is full: a plain write of the size to come asks first.
+        aside.write_bytes(bytes(int(4.4 * network.count_params()) + 1_000_000))
+        network.save_weights(aside)
+
+
+def load_weights(network, path, alpha, expansion, classes):
+    """Load a weight file into a network of this width, expansion and class count.
+
+    Raises UserError where the file is missing, is no weight file, or holds another network: what it holds, what was
+    asked.
+    """
+    found = describe_weights(path)
+    asked = (round(alpha, 2), expansion, classes)
+    if found != asked:
+        raise UserError(
+            f"{path}: holds a network of width {found[0]}, expansion {found[1]} and {found[2]} classes; asked for "
+            f"width {asked[0]}, expansion {asked[1]} and {asked[2]} classes: mend --alpha, --expansion, --classes or, "
+            "where the file starts a fine-tuning, --tclasses"
+        )
+    network.load_weights(path)
+
+
+def describe_weights(path):
+    """(width, expansion, classes) of the network in a weight file, told by the shapes of its kernels alone.
+
+    Raises UserError where the file is missing or is not MobileNetV2's.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: expected a weight file (.weights.h5), found no such file")
+    try:
+        with h5py.File(path) as file:
+            layers = file["layers"]
+            kernels = {name: layers[name]["vars/0"].shape for name in layers if name.startswith(("conv2d", "dense"))}
+            widths = [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
+    for alpha in (round(0.05 * step, 2) for step in range(1, 61)):
+        for expansion in range(1, 11):
+            stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
+            inner = [w for b in blocks for w in ([b.expanded] if b.expansion > 1 else []) + [b.filters]]
+            if widths[:-1] == [stem, *inner, head]:
+                return alpha, expansion, widths[-1]
+    raise UserError(f"{path}: expected weights of a MobileNetV2 of width 0.05 to 3, found {len(widths)} other kernels")
+
+
+def _position(item):
+    """Keras numbers the layers of a kind: conv2d, conv2d_1, ...; the dense one is the last."""
+    kind, _, number = item[0].partition("2d_")
+    return kind != "conv" and kind != "conv2d", int(number or 0)

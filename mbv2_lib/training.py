@@ -1,0 +1,233 @@
+"""Training that can be killed and goes on: the model in training, and what is kept after each epoch."""
+
+import contextlib
+import dataclasses
+import functools
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from mbv2_lib import __version__, augmentation, checking, evaluation, pipeline, plots, runs
+from mbv2_lib.backend import keras
+from mbv2_lib.callbacks import KeepRun, Progress
+from mbv2_lib.files import UserError, write_json
+from mbv2_lib.network import mobilenet_v2, replace_head
+from mbv2_lib.recipes import RECIPES
+
+
+class Learner(keras.Model):
+    """The network, and what happens to its pictures on the way in: enlarged, and in training varied by the dice."""
+
+    def __init__(self, network, size):
+        super().__init__(name="learner")
+        self.network = network
+        self.size = size
+        self.built = True  # the network came with its weights
+
+    def call(self, inputs, training=False):
+        pictures = augmentation.enlarge(inputs["pictures"], self.size)
+        return self.network(augmentation.vary(pictures, inputs), training=training)
+
+    def predict_split(self, split, batch, mirrored=False):
+        """Probabilities (n, classes) for the pictures of a `pipeline.Split`, in its order, or for their mirrors."""
+        answers = []
+        for pictures in pipeline.evaluation_batches(split, batch, self.size):
+            pictures = pictures[:, :, ::-1] if mirrored else pictures
+            missing = batch - len(pictures)  # a last batch of the same shape needs no second compilation
+            padded = np.concatenate([pictures, np.zeros((missing, *pictures.shape[1:]), "uint8")])
+            answers.append(np.asarray(self.predict_on_batch({"pictures": padded}))[: len(pictures)])
+        return np.concatenate(answers)
+
+
+def build_network(config):
+    """The network of a TrainConfig, with the weights that it starts from. Raises UserError for a file that misfits."""
+    starting_classes = config.tclasses or config.classes
+    with computing_in(config.precision):
+        keras.utils.set_random_seed(config.seed)
+        shape = (config.size, config.size, 3)
+        network = mobilenet_v2(shape, starting_classes, config.alpha, config.expansion, config.dropout)
+        if config.weights:
+            runs.load_weights(network, config.weights, config.alpha, config.expansion, starting_classes)
+        return network if starting_classes == config.classes else replace_head(network, config.classes)
+
+
+def build_learner(config, steps):
+    """The compiled Learner of a TrainConfig, for epochs of `steps` batches each."""
+    recipe = RECIPES[config.recipe]
+    learner = Learner(build_network(config), config.size)
+    learning_rate = config.learning_rate or recipe.learning_rate_for(config.batch)
+    warmup_epochs = min(5, config.epochs // 10)
+    learner.compile(
+        optimizer=recipe.optimizer(learning_rate, steps * config.epochs, steps * warmup_epochs),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=[keras.metrics.CategoricalAccuracy(name="top1")],
+    )
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def devices():
+    """The names of the devices that Keras's backend computes on, such as ["cpu:0"]; accelerators only, if any."""
+    everything = keras.distribution.list_devices()
+    return [name for name in everything if not name.startswith("cpu")] or everything
+
+
+@contextlib.contextmanager
+def computing_in(precision):
+    """Layers made inside compute in this precision: "auto" is bfloat16 on accelerators, float32 on a CPU.
+
+    Weights stay float32. On a CPU bfloat16 has no units of its own in most machines and is slower.
+    """
+    if precision == "auto":
+        precision = "float32" if devices()[0].startswith("cpu") else "bfloat16"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
+    try:
+        yield precision
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def train(config, resume=False, callbacks=()):
+    """Train the network of a TrainConfig and keep the run in its folder; with `resume`, go on where it stopped.
+
+    callbacks: further keras.callbacks.Callback, such as a live plot.
+    Returns the rows of history.csv. Raises UserError before the first epoch for data, weights or settings that do not
+    fit, and later for a loss that is not a number or a disk that is full; whole epochs are kept.
+    """
+    share_work_among_devices(config)
+    data = pipeline.open_data(config.data, config.holdout)
+    check_fits(config, data)
+    plan = pipeline.Plan(
+        data.train.labels,
+        config.classes,
+        config.batch,
+        config.size,
+        RECIPES[config.recipe].augmentation,
+        config.seed,
+        multiple_of=len(devices()),
+    )
+    learner = build_learner(config, plan.steps)
+    done = 0
+    if resume:
+        done = go_on(config, data, learner)
+    else:
+        begin(config, data, learner)
+    announce(config, data, learner, done)
+    batches = functools.partial(pipeline.training_batches, data.train, plan)
+    if done < config.epochs:
+        learner.fit(
+            batches(first_epoch=done),
+            steps_per_epoch=plan.steps,
+            initial_epoch=done,
+            epochs=config.epochs,
+            verbose=0,
+            shuffle=False,  # the plan has shuffled
+            callbacks=[
+                Progress(plan.steps, config.epochs),
+                KeepRun(config, data.validation, batches, done),
+                *callbacks,
+            ],
+        )
+    history = runs.read_history(config.run)
+    plots.save(plots.curves(history), Path(config.run) / "curves.png")
+    return history
+
+
+def share_work_among_devices(config):
+    """Where the backend has several devices, each takes its part of every batch (keras.distribution.DataParallel)."""
+    count = len(devices())
+    if count == 1 or keras.config.backend() != "jax":
+        return
+    if config.batch % count:
+        raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices()))
+
+
+def check_fits(config, data):
+    """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
+    if config.recipe not in RECIPES:
+        raise UserError(f"--recipe: expected one of {', '.join(RECIPES)}, found {config.recipe}")
+    if config.classes != len(data.classes):
+        raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
+    paths = [path for split in (data.train, data.validation) for path in split.pictures if isinstance(path, str)]
+    unreadable = checking.find_unreadable(paths) if paths else []
+    if unreadable:
+        raise UserError(
+            f"{unreadable[0]}: expected a whole picture, found one that can not be read (of {len(unreadable)} such); "
+            f"`mbv2 check {config.data}` lists them all"
+        )
+
+
+def begin(config, data, learner):
+    """Write config.json of a new run. Raises UserError where the folder holds a run already."""
+    if (Path(config.run) / "state.npz").exists():
+        raise UserError(f"{config.run}: holds a run already; add --resume to go on with it, or choose another --run")
+    write_json(Path(config.run) / "config.json", describe(config, data, learner))
+
+
+def go_on(config, data, learner):
+    """Bring `learner` to where the run stopped; returns the epochs done. Raises UserError where the data changed."""
+    _, described = runs.read_config(config.run)
+    if described["data_digest"] != data.digest:
+        raise UserError(
+            f"{config.data}: expected the pictures that {config.run} began with, found others; restore them"
+        )
+    done, values = runs.read_state(config.run)
+    if done:
+        for variable, value in zip(runs.state_of(learner), values, strict=True):
+            variable.assign(value)
+    return done
+
+
+def announce(config, data, learner, done):
+    """Say what is trained on what, and loudly on which device."""
+    pictures = f"{len(data.train.labels):,} training pictures, {len(data.validation.labels):,} held out"
+    print(f"{config.run}: {pictures}" + (f"; goes on after epoch {done}" if done else ""))
+    computed_in = learner.network.get_layer("stem").compute_dtype
+    no_gpu = " (no GPU in use)" if devices()[0].startswith("cpu") else ""
+    print(f"Training with {keras.config.backend()} on {', '.join(devices())}{no_gpu}, in {computed_in}", flush=True)
+
+
+def describe(config, data, learner):
+    """Everything that config.json holds: the settings, and what they met."""
+    return dataclasses.asdict(config) | {
+        "class_names": list(data.classes),
+        "data_digest": data.digest,
+        "backend": keras.config.backend(),
+        "devices": devices(),
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "computed_in": learner.network.get_layer("stem").compute_dtype,
+        "parameters": learner.network.count_params(),
+        "versions": {
+            "mbv2_lib": __version__,
+            "keras": keras.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
+def measure(config, described, data_path, weights, flips=False):
+    """Measure the weights of a run on the validation pictures of `data_path`; returns what metrics.json holds.
+
+    described: the whole config.json. flips: also average the answers to each picture and its mirror image, reported
+    apart from the figures of the single view. Raises UserError where the classes are not those of the run.
+    """
+    data = pipeline.open_data(data_path, config.holdout)
+    check_fits(config, data)
+    if list(data.classes) != described["class_names"]:
+        differ = sorted(set(data.classes) ^ set(described["class_names"]))[:4] or "their order"
+        raise UserError(
+            f"{data_path}: expected the classes that {config.run} was trained on, found other ones: {differ}"
+        )
+    network = build_network(dataclasses.replace(config, weights=None, tclasses=None))
+    runs.load_weights(network, weights, config.alpha, config.expansion, config.classes)
+    learner = Learner(network, config.size)
+    probabilities = learner.predict_split(data.validation, config.batch)
+    metrics = evaluation.evaluate(probabilities, data.validation.labels)
+    metrics |= {"weights": Path(weights).name.split(".")[0], "data": str(data_path), "data_digest": data.digest}
+    if flips:
+        both = (probabilities + learner.predict_split(data.validation, config.batch, mirrored=True)) / 2
+        metrics["with_flips"] = evaluation.evaluate(both, data.validation.labels)
+    return metrics

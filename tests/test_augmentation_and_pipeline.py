@@ -1,0 +1,222 @@
+"""Pictures vary as the dice say and no other way; every picture of an epoch comes once, with its label."""
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from mbv2_lib import augmentation, folders, pipeline, shapes100
+from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary
+from mbv2_lib.files import UserError
+from mbv2_lib.recipes import RECIPES
+
+
+def pictures(count=6, size=16, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def dice(settings, count=6, size=16, seed=1):
+    return draw(Augmentation(**settings), np.random.default_rng(seed), count, size)
+
+
+def test_no_augmentation_leaves_pictures_as_they_are():
+    assert dice({}) == {}
+    np.testing.assert_array_equal(vary(pictures(), {}), pictures())
+
+
+def test_a_flip_is_numpys_flip_for_about_half_of_the_pictures():
+    given = pictures(200)
+    varied = np.asarray(vary(given, dice({"flip": True}, 200)))
+    mirrored = [np.array_equal(one, old[:, ::-1]) for one, old in zip(varied, given, strict=True)]
+    kept = [np.array_equal(one, old) for one, old in zip(varied, given, strict=True)]
+    assert sum(mirrored) + sum(kept) == 200 and 70 < sum(mirrored) < 130
+
+
+def test_shifts_alone_are_whole_pixels_and_blur_nothing():
+    given = pictures(50)
+    thrown = dice({"shift": 0.25}, 50)
+    varied = np.asarray(vary(given, thrown))
+    for old, new, warp in zip(given, varied, thrown["warp"], strict=True):
+        right, down = int(warp[2]), int(warp[5])
+        assert (right, down) == (warp[2], warp[5]) and max(abs(right), abs(down)) <= 4
+        rows = np.clip(np.arange(16) + down, 0, 15)
+        columns = np.clip(np.arange(16) + right, 0, 15)
+        np.testing.assert_array_equal(new, old[rows][:, columns])
+
+
+def test_a_warp_agrees_with_opencv():
+    given = cv2.GaussianBlur(pictures(1, 64)[0], (0, 0), 3)[None].repeat(8, axis=0)
+    thrown = draw(RECIPES["first"].augmentation, np.random.default_rng(0), 8, 64)
+    ours = np.asarray(vary(given, thrown))
+    for old, new, warp in zip(given, ours, thrown["warp"], strict=True):
+        expected = cv2.warpAffine(
+            old.astype("float32"),
+            warp[:6].reshape(2, 3),
+            (64, 64),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        assert np.abs(new - expected).max() < 4  # OpenCV rounds positions to 1/32 of a pixel
+
+
+def test_the_first_recipe_stays_within_what_it_says():
+    warps = draw(RECIPES["first"].augmentation, np.random.default_rng(0), 5000, 224)["warp"]
+    angle = np.degrees(np.arctan2(warps[:, 3], np.abs(warps[:, 0])))
+    assert np.abs(angle).max() <= 90
+    zoom = np.hypot(warps[:, 0], warps[:, 3])
+    assert 0.8 <= zoom.min() < 0.81 and 1.19 < zoom.max() <= 1.2
+    centre = warps[:, [0, 1, 3, 4]].reshape(-1, 2, 2) @ np.full(2, 111.5) + warps[:, [2, 5]] - 111.5
+    assert 40 < np.abs(centre).max() <= 0.2 * 224 + 1e-3
+
+
+def test_erased_boxes_are_grey_and_the_rest_is_untouched():
+    given = pictures(40)
+    thrown = dice({"erase": 0.5}, 40)
+    varied = np.asarray(vary(given, thrown))
+    erased = np.asarray(inside(thrown["erase"], 16))[..., 0].astype(bool)
+    assert 10 <= erased.any(axis=(1, 2)).sum() <= 30
+    assert (varied[erased] == augmentation.GREY).all()
+    np.testing.assert_array_equal(varied[~erased], given[~erased])
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}])
+def test_targets_are_mixed_by_the_share_of_pixels(settings):
+    """Pictures of one flat value each: the mean of a mixed picture tells how much of each it shows."""
+    values = np.arange(20, dtype="float32") * 12
+    given = np.tile(values[:, None, None, None], (1, 128, 128, 3))
+    thrown = dice(settings, 20, 128)
+    mixed = np.asarray(vary(given, thrown))
+    targets = mixed_targets(np.eye(20, dtype="float32"), thrown)
+    np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), targets @ values, atol=2)
+    assert len(np.unique(mixed[0])) == (2 if "cutmix" in settings and targets[0].max() < 1 else 1)
+
+
+def test_boxes_lie_inside_and_cover_what_was_asked():
+    found = boxes(np.random.default_rng(0), np.full(1000, 0.25))
+    assert found.min() >= 0 and found.max() <= 1
+    area = (found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1])
+    assert area.max() == pytest.approx(0.25) and area.min() > 0.05
+
+
+def test_enlarging_agrees_with_opencv():
+    small = pictures(3, 32)
+    expected = [cv2.resize(one.astype("float32"), (224, 224), interpolation=cv2.INTER_LINEAR) for one in small]
+    np.testing.assert_allclose(enlarge(small, 224), expected, atol=0.02)
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Three pictures of each of four classes, each recognizable by its first pixel."""
+    images, labels = pictures(12, 32, seed=5), np.repeat(np.arange(4), 3)
+    images[:, 0, 0, 0] = np.arange(12)
+    return images, labels
+
+
+def plan_of(labels, **settings):
+    return pipeline.Plan(labels, 4, **{"batch": 5, "size": 32, "augmentation": Augmentation(), **settings})
+
+
+def epoch_of(batches, steps):
+    inputs, targets = zip(*(next(batches) for _ in range(steps)), strict=True)
+    return np.concatenate([np.asarray(one["pictures"]) for one in inputs]), np.concatenate(targets)
+
+
+def test_every_picture_of_an_epoch_comes_once_with_its_label(small):
+    images, labels = small
+    plan = plan_of(labels)
+    batches = pipeline.training_batches(pipeline.Split(images, labels), plan)
+    orders = []
+    for _ in range(3):
+        seen, targets = epoch_of(batches, plan.steps)
+        order = seen[:, 0, 0, 0]
+        assert sorted(order) == list(range(12))
+        np.testing.assert_array_equal(targets.argmax(axis=1), labels[order])
+        np.testing.assert_array_equal(seen, images[order])
+        orders.append(tuple(order))
+    assert len(set(orders)) == 3
+
+
+def test_shuffling_is_over_the_whole_set():
+    plan = pipeline.Plan(np.zeros(20_000, int), 1, 100, 32, Augmentation())
+    rows, _, _ = next(plan.epoch(0))
+    assert rows.std() == pytest.approx(20_000 / np.sqrt(12), rel=0.2)
+
+
+def test_an_epoch_is_the_same_whether_the_run_began_there_or_before(small):
+    images, labels = small
+    plan = plan_of(labels, augmentation=RECIPES["modern"].augmentation, seed=3)
+    through = pipeline.training_batches(pipeline.Split(images, labels), plan)
+    for _ in range(2 * plan.steps):
+        next(through)
+    resumed = pipeline.training_batches(pipeline.Split(images, labels), plan, first_epoch=2)
+    for _ in range(plan.steps):
+        for one, other in zip(keras.tree.flatten(next(through)), keras.tree.flatten(next(resumed)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def folder(small, tmp_path_factory):
+    """The same pictures as folders of classes whose text order is not the order of their labels."""
+    images, labels = small
+    out = tmp_path_factory.mktemp("data") / "small"
+    splits = {"train": (images, labels), "validation": (images[::3], labels[::3])}
+    folders.write_folders(out, splits, ["ten", "two", "one", "nine"], size=48, quality=100, progress=False)
+    return out
+
+
+def test_folders_keep_the_data_sets_order_of_classes(folder, small):
+    data = pipeline.open_data(folder)
+    assert data.classes == ["ten", "two", "one", "nine"]
+    np.testing.assert_array_equal(np.bincount(data.train.labels), [3, 3, 3, 3])
+    for path, label in zip(data.train.pictures, data.train.labels, strict=True):
+        assert f"/{data.classes[label]}/" in str(path)
+
+
+def test_batches_from_folders_hold_what_opencv_reads(folder):
+    data = pipeline.open_data(folder)
+    plan = plan_of(data.train.labels, size=48)
+    seen, targets = epoch_of(iter(pipeline.training_batches(data.train, plan)), plan.steps)
+    expected = np.stack([cv2.imread(str(path))[..., ::-1] for path in data.train.pictures])
+    rows = [next(row for row, one in enumerate(expected) if np.array_equal(one, picture)) for picture in seen]
+    assert sorted(rows) == list(range(12))  # each once
+    np.testing.assert_array_equal(targets.argmax(axis=1), data.train.labels[rows])
+
+
+def test_png_and_bmp_are_read_as_they_are(tmp_path):
+    picture = pictures(1, 24)[0]
+    for ending in (".png", ".bmp", ".jpg"):
+        cv2.imwrite(str(tmp_path / f"a{ending}"), picture[..., ::-1])
+    paths = keras.ops.convert_to_tensor([str(tmp_path / f"a{ending}") for ending in (".png", ".bmp", ".jpg")])
+    read = np.asarray(pipeline.read_pictures(paths, 24))
+    np.testing.assert_array_equal(read[0], picture)
+    np.testing.assert_array_equal(read[1], picture)
+    np.testing.assert_array_equal(read[2], cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1])
+
+
+def test_pictures_of_another_size_are_resized(folder):
+    data = pipeline.open_data(folder)
+    (batch,) = pipeline.evaluation_batches(data.validation, 8, 24)
+    assert batch.shape == (4, 24, 24, 3) and batch.dtype == np.uint8
+
+
+def test_shapes_and_binary_files_are_read_as_arrays(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "SHAPES_PER_CLASS", (3, 1))
+    data = pipeline.open_data("shapes100")
+    assert data.train.pictures.shape == (300, 32, 32, 3) and data.classes == list(shapes100.CLASSES)
+    assert data.digest == pipeline.open_data("shapes100").digest
+
+
+def test_a_holdout_takes_as_many_of_each_class_and_always_the_same(monkeypatch):
+    monkeypatch.setattr(pipeline, "SHAPES_PER_CLASS", (5, 1))
+    whole, data, again = pipeline.open_data("shapes100"), *(pipeline.open_data("shapes100", 200) for _ in range(2))
+    assert (np.bincount(data.validation.labels) == 2).all() and (np.bincount(data.train.labels) == 3).all()
+    np.testing.assert_array_equal(data.validation.pictures, again.validation.pictures)
+    together = np.concatenate([data.train.pictures, data.validation.pictures])
+    assert {one.tobytes() for one in together} == {one.tobytes() for one in whole.train.pictures}
+    for wrong in (150, 500):
+        with pytest.raises(UserError, match="--holdout: expected a multiple of the 100 classes"):
+            pipeline.open_data("shapes100", wrong)

@@ -1,0 +1,236 @@
+"""The five commands do the whole job, and a user's mistake gets one line and exit status 2, before any work is lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mbv2_lib import folders, pipeline, shapes100
+from mbv2_lib.__main__ import main
+from mbv2_lib.runs import describe_weights, read_history
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """The README's walk with Shapes-100, as small as it goes: prepare, check, train, evaluate, fine-tune."""
+    work = tmp_path_factory.mktemp("walk")
+    data, other = str(work / "shapes"), str(work / "twenty")
+    prepare = ["prepare", "--dataset", "shapes100", "--out", data, "--size", "32", "--per-class", "2"]
+    (train, train_labels), (held, held_labels) = shapes100.load(3, 1)
+    splits = {
+        "train": (train[train_labels < 20], train_labels[train_labels < 20]),
+        "validation": (held[held_labels < 20], held_labels[held_labels < 20]),
+    }
+    folders.write_folders(other, splits, shapes100.CLASSES[:20], size=32, progress=False)
+    small = ["--size", "32", "--alpha", "0.35", "--batch", "50", "--epochs", "1"]
+    first, tuned = str(work / "first"), str(work / "tuned")
+    assert main(prepare) == 0
+    assert main(["check", data]) == 0
+    assert main(["train", "--classes", "100", "--data", data, "--run", first, *small]) == 0
+    assert main(["evaluate", "--run", first, "--data", data, "--flips"]) == 0
+    weights = ["--weights", f"{first}/best.weights.h5", "--tclasses", "100"]
+    assert main(["train", "--classes", "20", "--data", other, "--run", tuned, *small, *weights]) == 0
+    return work
+
+
+def test_pictures_are_written_for_both_splits(work):
+    for split, each in (("train", 2), ("validation", 2)):
+        paths, labels = folders.list_images(work / "shapes", split)
+        assert len(paths) == 100 * each and (np.bincount(labels) == each).all()
+
+
+def test_metrics_are_shares_with_their_errors_and_flips_apart(work):
+    metrics = json.loads((work / "first" / "metrics.json").read_text())
+    assert 0 <= metrics["top1"] <= metrics["top5"] <= 1 and metrics["loss"] > 0
+    assert metrics["top1_standard_error"] == pytest.approx((metrics["top1"] * (1 - metrics["top1"]) / 200) ** 0.5)
+    assert metrics["pictures"] == 200 and metrics["with_flips"]["pictures"] == 200
+    last = read_history(work / "first")[-1]
+    assert metrics["loss"] == pytest.approx(last["val_loss"], rel=1e-4) and metrics["top5"] == last["val_top5"]
+
+
+def test_a_fine_tuned_run_has_the_new_classes(work):
+    assert describe_weights(work / "tuned" / "last.weights.h5") == (0.35, 6, 20)
+    assert json.loads((work / "tuned" / "config.json").read_text())["tclasses"] == 100
+
+
+def test_check_names_copies_and_exits_with_one(work, tmp_path, capsys):
+    leaky = tmp_path / "leaky"
+    shutil.copytree(work / "shapes", leaky)
+    name = shapes100.CLASSES[7]
+    stolen = sorted((leaky / "train" / name).iterdir())[0]
+    shutil.copy(stolen, leaky / "validation" / name / "renamed.jpg")
+    assert main(["check", str(leaky)]) == 1
+    said = capsys.readouterr().out
+    assert stolen.name in said and "renamed.jpg" in said
+
+
+def test_doctor_is_content_with_this_environment(capsys):
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "tensorflow" in said and "FAIL" not in said
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+def complaint(capsys, *command):
+    """The one line that a wrong command gets."""
+    capsys.readouterr()
+    try:
+        status = main([str(word) for word in command])
+    except SystemExit as end:  # argparse's own
+        status = end.code
+    said = capsys.readouterr()
+    assert status == 2, said
+    lines = [line for line in said.err.strip().splitlines() if not line.startswith("checking: ")]  # its progress
+    assert len(lines) == 1 and lines[0].startswith("mbv2"), said.err
+    return lines[0]
+
+
+def train(capsys, tmp_path, data, *flags, classes=100):
+    run = tmp_path / "run"
+    line = complaint(capsys, "train", "--classes", classes, "--data", data, "--run", run, "--size", "32", *flags)
+    assert not (run / "state.npz").exists() and not list(tmp_path.rglob("*.weights.h5"))
+    return line
+
+
+def test_data_that_is_missing_or_empty_or_laid_out_otherwise(work, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "half" / "train" / "a").mkdir(parents=True)
+    for data in ("nowhere", "empty", "half"):
+        line = train(capsys, tmp_path, tmp_path / data)
+        assert "validation" in line and str(tmp_path / data) in line
+
+
+def test_another_number_of_classes(work, tmp_path, capsys):
+    line = train(capsys, tmp_path, work / "shapes", classes=10)
+    assert "10" in line and "100" in line
+
+
+def test_a_class_in_one_split_only(work, tmp_path, capsys):
+    data = tmp_path / "torn"
+    shutil.copytree(work / "twenty", data)
+    shutil.rmtree(data / "validation" / shapes100.CLASSES[3])
+    assert shapes100.CLASSES[3] in train(capsys, tmp_path, data, classes=20)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"not a picture", lambda data: b""]
+)
+def test_an_unreadable_picture_is_named_before_the_first_epoch(work, tmp_path, capsys, damage):
+    data = tmp_path / "damaged"
+    shutil.copytree(work / "twenty", data)
+    victims = [sorted((data / "train" / shapes100.CLASSES[number]).iterdir())[0] for number in (2, 5)]
+    for victim in victims:
+        victim.write_bytes(damage(victim.read_bytes()))
+    line = train(capsys, tmp_path, data, classes=20)
+    assert str(victims[0]) in line or str(victims[1]) in line
+    assert main(["check", str(data)]) == 1
+    said = capsys.readouterr().out
+    assert all(victim.name in said for victim in victims)
+
+
+def test_weights_of_another_network_say_what_they_hold(work, tmp_path, capsys):
+    weights = shutil.copy(work / "first" / "best.weights.h5", tmp_path)  # without its config.json
+    line = train(capsys, tmp_path / "a", work / "twenty", "--weights", weights, "--tclasses", 100, classes=20)
+    assert "width 0.35" in line and "width 1.0" in line
+    flags = ["--alpha", "0.35", "--weights", weights]
+    line = train(capsys, tmp_path / "b", work / "twenty", *flags, "--tclasses", 7, classes=20)
+    assert "100 classes" in line and "7 classes" in line
+    line = train(capsys, tmp_path / "c", work / "twenty", *flags, "--tclasses", 100, "--expansion", 3, classes=20)
+    assert "expansion 6" in line and "expansion 3" in line
+
+
+def test_what_a_run_says_of_its_weights_is_read_and_must_not_be_contradicted(work, tmp_path, capsys):
+    weights = work / "first" / "best.weights.h5"
+    flags = ["--alpha", "0.35", "--weights", weights]
+    line = train(capsys, tmp_path / "a", work / "twenty", *flags, "--tclasses", 50, classes=20)
+    assert "--tclasses 50" in line and "100" in line
+    command = ["train", "--classes", "20", "--data", work / "twenty", "--run", tmp_path / "b", *flags, "--size", "64"]
+    line = complaint(capsys, *command)
+    assert "--size 64" in line and "32" in line
+    command = ["train", "--classes", "20", "--data", work / "twenty", "--run", tmp_path / "c", "--epochs", "1"]
+    command += [*flags, "--size", "32", "--batch", "50"]  # no --tclasses: the run's config.json says 100
+    assert main([str(word) for word in command]) == 0
+    assert json.loads((tmp_path / "c" / "config.json").read_text())["tclasses"] == 100
+
+
+@pytest.mark.parametrize("content", [None, b"", b"words", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_a_file_that_holds_no_weights(work, tmp_path, capsys, content):
+    weights = tmp_path / "wrong.weights.h5"
+    if content is not None:
+        weights.write_bytes(content)
+    run = tmp_path / "run"
+    flags = ["--weights", weights, "--tclasses", 100, "--alpha", "0.35", "--size", "32"]
+    line = complaint(capsys, "train", "--classes", 20, "--data", work / "twenty", "--run", run, *flags)
+    assert str(weights) in line and "expected" in line
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(work, capsys):
+    before = (work / "first" / "history.csv").read_text()
+    command = ["train", "--classes", 100, "--data", work / "shapes", "--run", work / "first", "--size", 32]
+    assert "--resume" in complaint(capsys, *command, "--alpha", 0.35)
+    line = complaint(capsys, "train", "--run", work / "first", "--resume", "--batch", 8)
+    assert "--batch 8" in line and "50" in line
+    assert (work / "first" / "history.csv").read_text() == before
+
+
+def test_a_run_that_does_not_exist(work, tmp_path, capsys):
+    assert "config.json" in complaint(capsys, "train", "--run", tmp_path / "none", "--resume")
+    assert "config.json" in complaint(capsys, "evaluate", "--run", tmp_path / "none", "--data", work / "shapes")
+    (tmp_path / "bare").mkdir()
+    shutil.copy(work / "first" / "config.json", tmp_path / "bare")
+    assert "last.weights.h5" in complaint(capsys, "evaluate", "--run", tmp_path / "bare", "--data", work / "shapes")
+
+
+def test_a_run_measured_on_other_classes(work, capsys):
+    line = complaint(capsys, "evaluate", "--run", work / "tuned", "--data", work / "shapes")
+    assert "20" in line and "100" in line
+
+
+def test_a_damaged_state_is_not_resumed(work, tmp_path, capsys):
+    run = shutil.copytree(work / "first", tmp_path / "run")
+    (run / "state.npz").write_bytes((run / "state.npz").read_bytes()[:1000])
+    assert "state.npz" in complaint(capsys, "train", "--run", run, "--resume")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "--data", "x"],
+        ["train", "--classes", "0"],
+        ["train", "--classes", "ten"],
+        ["train", "--classes", "10", "--alpha", "-1"],
+        ["train", "--classes", "10", "--learning-rate", "nan"],
+        ["train", "--classes", "10", "--recipe", "secret"],
+        ["train", "--classes", "10", "--tclasses", "5"],
+        ["train", "--classes", "10", "--dropout", "1.5"],
+        ["prepare", "--out", "x", "--quality", "0"],
+        ["prepare", "--dataset", "mnist", "--out", "x"],
+        ["prepare", "--dataset", "shapes100", "--out", "x", "--source", "y"],
+        ["prepare", "--out", "x", "--source", "/no/such/file"],
+        ["check"],
+        ["check", "/no/such/folder"],
+        ["frobnicate"],
+        [],
+    ],
+)
+def test_wrong_words_get_one_line(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    complaint(capsys, *command)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_holdout_that_does_not_divide_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "SHAPES_PER_CLASS", (2, 1))
+    assert "--holdout" in train(capsys, tmp_path, "shapes100", "--holdout", 7)
+
+
+def test_a_wrong_command_is_answered_without_waiting_for_tensorflow(tmp_path):
+    code = "import sys; from mbv2_lib.__main__ import main; main(sys.argv[1:]); print('tensorflow' in sys.modules)"
+    for command in (["train", "--classes", "10", "--tclasses", "5"], ["check", str(tmp_path)]):
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+        assert done.stdout.strip().endswith("False")

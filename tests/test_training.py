@@ -1,0 +1,261 @@
+"""A run can be killed, stopped, poisoned or run out of disk, and what was whole stays whole; it runs on JAX as well."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from mbv2_lib import callbacks, folders, pipeline, recipes, runs, training
+from mbv2_lib.files import UserError
+
+SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "seed": 7}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twelve pictures of each of four colours, a fifth of them held out, as folders."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 12)
+    colours = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200], [200, 200, 40]])
+    pictures = np.clip(colours[labels][:, None, None] + rng.normal(0, 30, (48, 32, 32, 3)), 0, 255).astype("uint8")
+    out = tmp_path_factory.mktemp("data") / "colours"
+    held = np.arange(48) % 4 == 0
+    splits = {"train": (pictures[~held], labels[~held]), "validation": (pictures[held], labels[held])}
+    folders.write_folders(out, splits, ["red", "green", "blue", "yellow"], size=32, progress=False)
+    return out
+
+
+def config_of(data, run, **settings):
+    return runs.TrainConfig(data=str(data), run=str(run), **{**SETTINGS, "epochs": 3, **settings})
+
+
+def start(data, run, *flags, **how):
+    command = [sys.executable, "-m", "mbv2_lib", "train", "--data", str(data), "--run", str(run), "--epochs", "3"]
+    for name, value in SETTINGS.items():
+        command += [f"--{name}", str(value)]
+    return subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def whole_run(data, tmp_path_factory):
+    """Three epochs that nobody disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    training.train(config_of(data, run, recipe="modern"))
+    return run
+
+
+def test_a_run_leaves_what_the_next_command_needs(whole_run):
+    assert {path.name for path in whole_run.iterdir()} == {
+        "config.json",
+        "history.csv",
+        "best.weights.h5",
+        "last.weights.h5",
+        "state.npz",
+        "curves.png",
+    }
+    config, described = runs.read_config(whole_run)
+    assert config.classes == 4 and described["class_names"] == ["red", "green", "blue", "yellow"]
+    assert described["devices"] and described["versions"]["keras"] == keras.__version__ and described["data_digest"]
+
+
+def same_history(one, other):
+    assert [row["epoch"] for row in one] == [1, 2, 3]
+    for row, twin in zip(one, other, strict=True):
+        for name in ("epoch", "loss", "top1", "val_loss", "val_top1", "learning_rate"):
+            assert row[name] == pytest.approx(twin[name], rel=1e-3), name
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(data, whole_run, tmp_path):
+    """SIGKILL after an epoch; the resumed curve is the curve of the run that nobody killed."""
+    run = tmp_path / "killed"
+    process = start(data, run, "--recipe", "modern")
+    wait_for((run / "state.npz").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(runs.read_history(run)) < 3
+    training.train(runs.resumed_config({"run": str(run)}), resume=True)
+    same_history(runs.read_history(run), runs.read_history(whole_run))
+
+
+def test_a_kill_between_history_and_state_repeats_no_epoch(data, whole_run, tmp_path):
+    """The worst moment: the row of an epoch is written, the state that knows of it is not."""
+    run = tmp_path / "unlucky"
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(config_of(data, run, recipe="modern"), callbacks=[Kill()])
+    done, values = runs.read_state(run)
+    assert done == 2
+    with np.load(run / "state.npz") as state:
+        older = {name: state[name] for name in state.files}
+    np.savez(run / "state.npz", **older | {"epochs": 2})
+    runs.write_history(run, [*runs.read_history(run), runs.read_history(run)[-1] | {"epoch": 3, "loss": 99.0}])
+    training.train(runs.resumed_config({"run": str(run)}), resume=True)
+    same_history(runs.read_history(run), runs.read_history(whole_run))
+
+
+def test_control_c_stops_soon_and_says_how_to_go_on(data, tmp_path):
+    run = tmp_path / "stopped"
+    process = start(data, run, "--epochs", "5000")
+    wait_for((run / "history.csv").exists, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"mbv2 train --run {run} --resume" in errors and "Traceback" not in errors
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(data, tmp_path):
+    run = tmp_path / "poisoned"
+
+    class Poison(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.network.get_layer("classifier").bias.assign(np.full(4, np.nan, "float32"))
+
+    with pytest.raises(UserError, match=r"epoch 2: the loss is nan at a learning rate of 0\.001"):
+        training.train(config_of(data, run), callbacks=[Poison()])
+    assert len(runs.read_history(run)) == 1
+    network = training.build_network(config_of(data, run))
+    for name in ("best", "last"):
+        runs.load_weights(network, run / f"{name}.weights.h5", 0.35, 6, 4)
+        assert all(np.isfinite(weight).all() for weight in network.get_weights())
+
+
+@pytest.mark.parametrize("megabytes", [0.3, 3])
+def test_a_full_disk_is_said_in_one_line_and_leaves_no_half_file(data, tmp_path, megabytes):
+    """A file may not grow past the limit: the weights (2 MB) hit the first one, the state (over 4 MB) the second."""
+    run = tmp_path / "full"
+    limit = int(megabytes * 1e6)
+    process = start(data, run, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    line = errors.strip().splitlines()[-1]
+    assert "could not be written" in line and "free some space" in line and "Traceback" not in errors
+    assert not [path for path in run.iterdir() if "partial" in path.name]
+    if megabytes > 2:  # what was whole is whole
+        network = training.build_network(config_of(data, run))
+        runs.load_weights(network, run / "last.weights.h5", 0.35, 6, 4)
+        assert len(runs.read_history(run)) == 1
+
+
+def test_early_stopping_counts_epochs_without_a_better_top1():
+    rows = [{"val_top1": value} for value in (0.1, 0.3, 0.3, 0.2)]
+    assert [callbacks.epochs_since_best(rows[: count + 1]) for count in range(4)] == [0, 0, 1, 2]
+
+
+def test_early_stopping_ends_a_run_that_gets_no_better(data, tmp_path):
+    run = tmp_path / "early"
+    training.train(config_of(data, run, epochs=50, learning_rate=1e-12, patience=2))
+    assert len(runs.read_history(run)) < 10
+
+
+# -- the recipes -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_recipe_is_adam_at_one_rate():
+    optimizer = recipes.RECIPES["first"].optimizer(1e-3, 100, 0)
+    assert isinstance(optimizer, keras.optimizers.Adam) and float(optimizer.learning_rate) == pytest.approx(1e-3)
+
+
+def test_the_modern_learning_rate_warms_up_and_ends_at_zero():
+    schedule = recipes.RECIPES["modern"].optimizer(0.2, steps=100, warmup_steps=10)._learning_rate
+    rates = np.array([float(schedule(step)) for step in range(101)])
+    np.testing.assert_allclose(rates[:11], np.linspace(0, 0.2, 11), atol=1e-6)
+    np.testing.assert_allclose(rates[10:], 0.1 * (1 + np.cos(np.linspace(0, np.pi, 91))), atol=1e-6)
+
+
+def test_weight_decay_spares_normalization_and_biases():
+    """A step without gradients shrinks what is decayed and nothing else."""
+    network = training.build_network(runs.TrainConfig(**SETTINGS))
+    optimizer = recipes.RECIPES["modern"].optimizer(0.1, 10, 0)
+    before = {variable.path: np.array(variable) for variable in network.trainable_variables}
+    gradients = [keras.ops.zeros_like(variable) for variable in network.trainable_variables]
+    optimizer.apply(gradients, network.trainable_variables)
+    for variable in network.trainable_variables:
+        shrunk = np.abs(np.array(variable)).sum() < np.abs(before[variable.path]).sum()
+        assert shrunk == ("kernel" in variable.path), variable.path
+
+
+def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back(data):
+    config = config_of(data, "unused", recipe="modern")
+    opened = pipeline.open_data(data)
+    plan = pipeline.Plan(opened.train.labels, 4, 8, 32, recipes.RECIPES["modern"].augmentation)
+    learner = training.build_learner(config, plan.steps)
+    batches = pipeline.training_batches(opened.train, plan)
+    learner.fit(batches, steps_per_epoch=20, verbose=0, shuffle=False)
+    before = [np.array(value) for value in learner.variables]
+    with callbacks.averaged_weights(learner, pipeline.training_batches(opened.train, plan)):
+        inside = [np.array(value) for value in learner.variables]
+    assert any(not np.array_equal(one, other) for one, other in zip(before, inside, strict=True))
+    for one, other in zip(before, learner.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
+    with training.computing_in("auto"):
+        assert keras.config.dtype_policy().name == "float32"
+    network = training.build_network(runs.TrainConfig(**SETTINGS, precision="bfloat16"))
+    assert network.get_layer("stem").compute_dtype == "bfloat16"
+    assert network.get_layer("classifier").compute_dtype == "float32" and network.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+# -- the other backend -------------------------------------------------------------------------------------------------
+
+ON_JAX = """
+import sys, numpy as np
+class NoTensorFlow:  # as if it were not installed: the array path needs none of it
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoTensorFlow())
+from mbv2_lib import pipeline, runs, training
+from mbv2_lib.backend import keras
+rng = np.random.default_rng(0)
+labels = np.tile(np.arange(4), 16)
+pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype("uint8")
+split = pipeline.Split(pictures, labels)
+pipeline.open_data = lambda path, holdout: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
+settings = {"size": 32, "batch": 16, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
+config = runs.TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
+training.train(config)
+metrics = training.measure(config, runs.read_config(config.run)[1], "made", f"{config.run}/last.weights.h5")
+assert keras.config.backend() == "jax" and metrics["pictures"] == 12
+print(len(training.devices()))
+"""
+
+
+def start_on_jax(run, devices):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    how = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", ON_JAX, str(run)], **how)
+
+
+def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one(tmp_path):
+    processes = {devices: start_on_jax(tmp_path / f"on-{devices}", devices) for devices in (1, 2)}
+    for devices, process in processes.items():
+        said, errors = process.communicate()
+        assert process.returncode == 0, errors[-3000:]
+        assert said.split()[-1] == str(devices)
+    one, two = (runs.read_history(tmp_path / f"on-{devices}") for devices in (1, 2))
+    assert [row["epoch"] for row in one] == [1, 2] and np.isfinite(one[-1]["val_loss"])
+    assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.02)
+    assert (tmp_path / "on-2" / "last.weights.h5").exists()
