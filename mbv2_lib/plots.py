@@ -7,11 +7,13 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from PIL import Image  # matplotlib brings it
 
 from mbv2_lib.files import whole_file
 
 # Okabe and Ito's colours, told apart also by readers who see few of them.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+HEAVY = 150_000  # bytes of a picture that a notebook should not carry
 
 
 def show_in_notebooks():
@@ -24,7 +26,14 @@ def as_png(figure):
     """The figure as PNG bytes. IPython's own way shows nothing of a figure without axes, such as `drawings.Page`."""
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
-    return file.getvalue()
+    return file.getvalue() if len(file.getvalue()) <= HEAVY else in_256_colours(file)
+
+
+def in_256_colours(file):
+    """A PNG file's picture in its 256 commonest colours, dithered: a third of the bytes, for many photographs at once."""
+    light = io.BytesIO()
+    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)
+    return light.getvalue()
 
 
 show_in_notebooks()
@@ -182,6 +191,53 @@ def _tiles(values, side=64, gap=6):
 # -- how good the answers are ----------------------------------------------------------------------------------------
 
 
+def series(stations, here):
+    """The series as a line with stations, three in a row.
+
+    stations: {number: (title, what a reader ends with)}; here: the numbers of those that exist.
+    """
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    track = []
+    for place, (number, (title, ending)) in enumerate(stations.items()):
+        row, column = divmod(place, 3)
+        x, colour = 2 - column if row % 2 else column, (BLUE, ORANGE, GREEN)[row]
+        if row and not column:  # the line turns beside the page's edge, clear of the words
+            track += [(2.5 if x else -0.5, 1 - row), (2.5 if x else -0.5, -row)]
+        track.append((x, -row))
+        ready = number in here
+        axes.scatter(x, -row, s=560, zorder=2, facecolor=colour if ready else "white", edgecolor=colour, linewidth=2)
+        looks = {"ha": "center", "va": "center", "fontsize": 11, "weight": "bold"}
+        axes.text(x, -row, number, color="white" if ready else colour, **looks)
+        axes.text(x, -row - 0.27, title, **looks)
+        note = ending if ready else f"{ending}\n(to come)"
+        axes.text(x, -row - 0.38, note, ha="center", va="top", fontsize=9, color="0.3")
+    axes.plot(*zip(*track, strict=True), color="0.82", lw=7, zorder=1, solid_joinstyle="round")
+    axes.set(xlim=(-0.6, 2.6), ylim=(-2.66, 0.2))
+    axes.set_axis_off()
+    return figure
+
+
+def answers(pictures, labels, probabilities, classes, top=3):
+    """Pictures in a row under their true class, and below each the likeliest classes; the true one is blue."""
+    figure = Figure(figsize=(8, 2.5))
+    axes = figure.subplots(2, len(pictures), height_ratios=(3, 1.7))
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=0.91, wspace=0.08, hspace=0.05)
+    for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
+        likeliest = np.argsort(-row, kind="stable")[:top]
+        above.imshow(picture)
+        above.set_title(_spaced(classes[label]), fontsize=9)
+        colours = ["#99C7E0" if index == label else "0.85" for index in likeliest]
+        below.barh(range(top), row[likeliest], color=colours)
+        for line, index in enumerate(likeliest):
+            words = f"{_spaced(classes[index])} {row[index]:.0%}"
+            below.text(0.02, line, words, va="center", fontsize=8)
+        below.set(xlim=(0, 1), ylim=(top - 0.5, -0.5))
+        above.axis("off")
+        below.axis("off")
+    return figure
+
+
 def three_convolutions(channels=4):
     """Which values of the input one value of the output reads: in a convolution, a depthwise and a pointwise one."""
     figure = Figure(figsize=(8, 3.3), layout="constrained")
@@ -263,6 +319,20 @@ def superclasses(pictures, classes, members):
             axes.imshow(picture, extent=(x, x + 64, top + 84, top + 20), interpolation="nearest")
             axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=6.5, ha="center", va="top")
     axes.set(xlim=(0, 840), ylim=(1140, 0), aspect="auto")  # hundredths of an inch, from the top left corner
+    return figure
+
+
+def exams(results, truth):
+    """Simulated results of many exams, one panel a size: {pictures: shares (n,)}, all on one axis; truth: a share."""
+    figure = Figure(figsize=(8, 2.4), layout="constrained")
+    low, high = (extreme([extreme(shares) for shares in results.values()]) for extreme in (np.min, np.max))
+    for axes, (count, shares) in zip(figure.subplots(1, len(results), sharex=True), results.items(), strict=True):
+        step = max(0.005, 1 / count)  # no finer than a picture, or the bars would show a comb
+        axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
+        axes.axvline(truth, color=ORANGE, lw=1)
+        axes.set(title=f"{count:,} pictures", xlabel="result of an exam", yticks=[])
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
 
@@ -372,7 +442,7 @@ def leak(rows):
         axes.fill_between(epochs, top1 - 2 * error, top1 + 2 * error, color=colour, alpha=0.15, lw=0)
         axes.plot(epochs, top1, color=colour, marker=marker, ms=4, label=f"validation, {name}")
     axes.set(xlabel="epoch", ylabel="top-1", ylim=(0, None))
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left")
     return figure

@@ -1,0 +1,279 @@
+"""Every slider at every stop, and random combinations, driven through the widgets: pictures, words and totals."""
+
+import itertools
+import math
+import random
+import re
+import subprocess
+import sys
+import time
+from statistics import median
+
+import cv2
+import numpy as np
+import pytest
+
+from mbv2_lib import drawings, explorers, folders, shapes100
+from mbv2_lib.backend import keras
+from mbv2_lib.blocks import inverted_residual
+from mbv2_lib.network import mobilenet_v2
+
+PICTURES, LABELS = shapes100.draw(4)
+PROBABILITIES = np.random.default_rng(0).dirichlet(np.full(100, 0.05), len(LABELS))
+MAKE = {
+    "block": explorers.block_explorer,
+    "network": explorers.network_explorer,
+    "relu": explorers.relu_explorer,
+    "resize": lambda: explorers.resize_explorer(PICTURES[3]),
+    "mistake": lambda: explorers.mistake_explorer(PICTURES, LABELS, PROBABILITIES, shapes100.CLASSES),
+}
+RANDOM_STEPS = 200
+EVERY_EXPLORER = pytest.mark.parametrize("name", MAKE)
+
+
+def stops(control):
+    """All values that a control can take."""
+    if hasattr(control, "options"):
+        return list(control.options)
+    count = round((control.max - control.min) / control.step) + 1
+    return [control.min + control.step * stop for stop in range(count)]
+
+
+def moves(explorer, name):
+    """(control, value): each control through all its stops and back to its default, then 200 random steps.
+
+    The values of the mistake explorer's one control are all there is; so are the 105 pairs of the ReLU explorer.
+    """
+    for control in explorer.controls.values():
+        default = control.value
+        yield from ((control, value) for value in [*stops(control), default])
+    if name == "relu":
+        dimensions, seed = explorer.controls.values()
+        yield from ((control, value) for n in stops(dimensions) for control, value in pairs(dimensions, n, seed))
+    elif name != "mistake":
+        chance = random.Random(2018)
+        for _ in range(RANDOM_STEPS):
+            control = chance.choice(list(explorer.controls.values()))
+            yield control, chance.choice(stops(control))
+
+
+def pairs(first, value, second):
+    yield first, value
+    yield from ((second, other) for other in stops(second))
+
+
+def picture(explorer):
+    return cv2.imdecode(np.frombuffer(explorer.picture.value, np.uint8), cv2.IMREAD_COLOR)
+
+
+@EVERY_EXPLORER
+def test_every_stop_draws_a_new_picture_of_the_same_size_and_tells_it(name):
+    explorer = MAKE[name]()
+    size = picture(explorer).shape
+    assert explorer.picture.layout.width == f"{size[1]}px" and explorer.picture.layout.height == f"{size[0]}px"
+    for control, value in moves(explorer, name):
+        before, told = explorer.picture.value, explorer.words.value
+        at = control.value
+        control.value = value
+        if value == at:
+            continue
+        assert bytes(explorer.picture.value[:8]) == b"\x89PNG\r\n\x1a\n"
+        assert explorer.picture.value != before and explorer.words.value != told
+        assert len(explorer.picture.value) < 200_000
+        for total in EXPECTED[name](**explorer.values()):
+            assert total in explorer.words.value
+    assert picture(explorer).shape == size
+
+
+# -- what the words must hold, counted another way ------------------------------------------------------------------
+
+
+def block_totals(channels, filters, expansion, strides, resolution):
+    """Closed forms, written down a second time: weights without and with normalization, pixels of each layer."""
+    out, wide = -(-resolution // strides), expansion * channels
+    expand = channels * wide if expansion > 1 else 0
+    parameters = expand + (4 * wide if expand else 0) + 9 * wide + 4 * wide + wide * filters + 4 * filters
+    madds = expand * resolution**2 + (9 * wide + wide * filters) * out**2
+    plain = 9 * channels * filters
+    return f"{parameters:,} parameters", f"{madds:,} multiply-adds", f"{plain * out**2:,} multiply-adds"
+
+
+def network_totals(alpha, expansion, resolution, classes):
+    cost = explorers.network_cost(alpha, expansion, resolution, classes)  # compared with Keras below
+    settings = f"Width {alpha:.2f}, expansion {expansion}, {resolution} pixels, {classes} classes"
+    return settings, f"{cost.madds:,} multiply-adds", f"{cost.parameters:,} parameters"
+
+
+def relu_totals(dimensions, seed):
+    """With the best scale, the error is the sine of the angle between what went in and what came back."""
+    matrix = np.random.default_rng(seed).standard_normal((2, dimensions))
+    points = explorers.spiral()
+    back = np.linalg.lstsq(matrix.T, np.where(points @ matrix > 0, points @ matrix, 0).T, rcond=None)[0].T
+    cosine = (back * points).sum() / np.sqrt((back**2).sum() * (points**2).sum())
+    return (f"in {dimensions} dimensions and back: reconstruction error {math.sqrt(1 - cosine**2):.2f} of 1",)
+
+
+def resize_totals(size, interpolation, quality):
+    jpeg = folders.encode(PICTURES[3], size, interpolation, quality)
+    return f"32 to {size} pixels", f"{interpolation} interpolation", f"a file of {len(jpeg):,} bytes"
+
+
+def mistake_totals(name):
+    label = shapes100.CLASSES.index(name)
+    right = sum(np.argmax(row) == label for row, true in zip(PROBABILITIES, LABELS, strict=True) if true == label)
+    return (f"{right} of the 4 pictures of {name}",)
+
+
+EXPECTED = {
+    "block": block_totals,
+    "network": network_totals,
+    "relu": relu_totals,
+    "resize": resize_totals,
+    "mistake": mistake_totals,
+}
+
+
+def set_all(explorer, *values):
+    for control, value in zip(explorer.controls.values(), values, strict=True):
+        control.value = value
+
+
+def madds_in_keras(model):
+    """Multiply-adds of a Keras model, from the shapes of its kernels and outputs alone."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+    return total
+
+
+@pytest.mark.parametrize(
+    "alpha, expansion, resolution, classes",
+    [(1.0, 6, 224, 1000), (0.35, 1, 32, 10), (0.4, 10, 96, 20), (1.15, 3, 160, 100), (1.4, 2, 288, 1000)],
+)
+def test_the_network_explorer_shows_the_totals_of_the_model_that_keras_builds(alpha, expansion, resolution, classes):
+    explorer = explorers.network_explorer()
+    set_all(explorer, alpha, expansion, resolution, classes)
+    model = mobilenet_v2((resolution, resolution, 3), classes, alpha, expansion)
+    assert f"{model.count_params():,} parameters" in explorer.words.value
+    assert f"{madds_in_keras(model):,} multiply-adds" in explorer.words.value
+
+
+@pytest.mark.parametrize(
+    "channels, filters, expansion, strides, resolution", [(24, 24, 6, 1, 56), (8, 320, 1, 2, 7), (64, 96, 10, 2, 14)]
+)
+def test_the_block_explorer_shows_the_totals_of_the_block_that_keras_builds(
+    channels, filters, expansion, strides, resolution
+):
+    explorer = explorers.block_explorer()
+    set_all(explorer, channels, filters, expansion, strides, resolution)
+    x = keras.Input((resolution, resolution, channels))
+    model = keras.Model(x, inverted_residual(x, filters, strides, expansion, name="block"))
+    assert f"{model.count_params():,} parameters, {madds_in_keras(model):,} multiply-adds" in explorer.words.value
+
+
+# -- pictures that can be read ---------------------------------------------------------------------------------------
+
+
+@EVERY_EXPLORER
+def test_at_the_ends_of_the_sliders_no_label_leaves_the_page_or_hides_another(name):
+    explorer = MAKE[name]()
+    ends = [(stops(control)[0], stops(control)[-1]) for control in explorer.controls.values()]
+    for values in itertools.product(*ends):
+        settings = dict(zip(explorer.controls, values, strict=True))
+        figure = explorer.draw(explorer.compute(**settings))
+        drawings.png(figure)
+        page = figure.bbox
+        boxes = [(text.get_text(), text.get_window_extent()) for text in figure.texts]
+        for words, box in boxes:
+            inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1
+            assert inside, f"{words!r} leaves the page at {settings}: {box}"
+        for (one, first), (other, second) in itertools.combinations(boxes, 2):
+            across = min(first.x1, second.x1) - max(first.x0, second.x0)
+            along = min(first.y1, second.y1) - max(first.y0, second.y0)
+            assert across < 1 or along < 3, f"{one!r} and {other!r} overlap at {settings}"
+
+
+def test_the_share_of_each_stage_is_counted_once():
+    view = explorers.view_network(0.75, 4, 160, 100)
+    assert view.madds.sum() == view.cost.madds
+    assert view.filters[0] == 24 and view.filters[-1] == 100
+    assert (view.madds[1:8, 3] == 0).all() and (view.madds[[0, 8, 9], :3] == 0).all()
+
+
+def test_an_accuracy_is_told_only_where_it_was_published():
+    published = explorers.network_words(explorers.view_network(0.5, 6, 96, 1000))
+    assert "just these settings: 51.2% top-1" in published
+    for alpha, expansion, resolution, classes in ((0.5, 6, 96, 100), (0.5, 5, 96, 1000), (0.55, 6, 96, 1000)):
+        assert explorers.view_network(alpha, expansion, resolution, classes).published is None
+
+
+def test_a_lost_point_can_be_moved_and_none_can_tell_it():
+    points, matrix = explorers.spiral(), np.random.default_rng(6).standard_normal((2, 3))
+    lost = explorers.relu_round_trip(points, 3, seed=6).lost
+    assert 0.2 < lost.mean() < 0.8
+    for point, is_lost in zip(points[1:], lost[1:], strict=True):
+        passes = matrix[:, point @ matrix > 0]
+        assert is_lost == (np.linalg.matrix_rank(passes) < 2 if passes.size else True)
+        if is_lost and passes.size:
+            aside = 1e-9 * np.array([-passes[1, 0], passes[0, 0]])  # at a right angle to the one direction that passes
+            assert np.allclose((point + aside) @ passes, point @ passes, atol=1e-15)
+    wide = explorers.relu_round_trip(points, 30, seed=6)
+    assert wide.lost.sum() == 1 and wide.error < 0.2  # the spiral's middle is 0 in every dimension
+
+
+def test_mistakes_are_the_misjudged_pictures_most_confident_first():
+    classes = ["cat", "dog", "<b>"]
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.1, 0.0, 0.9], [0.2, 0.5, 0.3], [0.0, 1.0, 0.0]])
+    pictures = np.arange(5)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+    found = explorers.mistakes_of("cat", pictures, np.array([0, 0, 0, 0, 1]), probabilities, classes)
+    assert (found.count, found.right, found.taken_for) == (4, 1, [("dog", 2), ("<b>", 1)])
+    assert [(int(shot[0, 0, 0]), answer, sure) for shot, answer, sure in found.pictures] == [
+        (2, "<b>", 0.9),
+        (1, "dog", 0.8),
+        (3, "dog", 0.5),
+    ]
+    assert "&lt;b&gt;" in explorers.mistake_words(found)
+
+
+def test_the_difference_that_a_jpeg_makes_is_measured_as_opencv_measures_it():
+    result = explorers.resize(PICTURES[3], 64, "area", 50)
+    assert result.psnr == pytest.approx(cv2.PSNR(result.resized, result.decoded), abs=1e-6)
+    assert result.decoded.shape == (64, 64, 3)
+
+
+def test_widths_from_a_browser_are_rounded():
+    explorer = explorers.network_explorer()
+    explorer.controls["alpha"].value = 0.35 + 3 * 0.05  # 0.49999999999999994
+    assert explorer.values()["alpha"] == 0.5
+    assert "Width 0.50" in explorer.words.value
+
+
+@EVERY_EXPLORER
+def test_every_control_has_a_name_and_says_what_it_does(name):
+    controls = MAKE[name]().controls.values()
+    assert all(re.fullmatch(r"[A-Z]\w+( \w+)?", control.description) and control.tooltip for control in controls)
+
+
+@EVERY_EXPLORER
+def test_a_move_takes_less_than_60_ms_of_one_core(name):
+    explorer = MAKE[name]()
+    control = list(explorer.controls.values())[0]
+    rounds = []
+    for _ in range(3):
+        took = []
+        for value in random.Random(1).sample(stops(control), min(len(stops(control)), 9)):
+            began = time.process_time()
+            control.value = value
+            took.append(time.process_time() - began)
+        rounds.append(median(took))
+    assert min(rounds) < 0.06
+
+
+def test_the_explorers_do_without_tensorflow():
+    program = "import sys, mbv2_lib.explorers as e; e.block_explorer(), e.network_explorer(), e.relu_explorer();"
+    program += "print({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
