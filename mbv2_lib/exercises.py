@@ -1,0 +1,457 @@
+"""The exercises that end each notebook: `check` looks at an answer, `hint` gives a push.
+
+An answer is tried on random inputs and compared with a function of ours, or held against properties. What the reader
+sees is a line or two, the same each time: "Not answered yet", a difference that helps, or "Right".
+"""
+
+import copy
+from collections.abc import Callable
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from mbv2_lib.costs import inverted_residual_cost, network_cost
+from mbv2_lib.files import UserError
+
+EXERCISES = {}  # name -> Exercise, filled by the decorators below
+TRIES = 20
+
+
+class Exercise(NamedTuple):
+    """`problem(answer, rng)` returns one sentence on what is wrong with the answer, or None where it is right."""
+
+    hint: str
+    problem: Callable
+
+
+class NotAnswered(Exception):
+    """The cell holds its dots still."""
+
+
+class Stumbled(Exception):
+    """The reader's function raised an exception; the text says which, and for which inputs."""
+
+
+def check(name, answer):
+    """Print what there is to say of the reader's `answer` (a value or a function) to the exercise `name`."""
+    print(verdict(name, answer))
+
+
+def hint(name):
+    """Print a push in the right direction for the exercise `name`."""
+    print(find(name).hint)
+
+
+def verdict(name, answer):
+    """What `check` prints: a text that begins with "Right", "Not yet" or "Not answered yet"."""
+    exercise = find(name)
+    try:
+        problem = exercise.problem(given(answer), np.random.default_rng(2018))
+    except NotAnswered:
+        return f'Not answered yet: fill in the dots and run this cell again. hint("{name}") helps.'
+    except Stumbled as stumble:
+        problem = str(stumble)
+    except Exception as error:  # an answer of another kind than the properties look for
+        problem = f"looking at your answer raised {type(error).__name__}: {error}"
+    return "Right. Well done." if problem is None else f'Not yet: {problem}.\nhint("{name}") helps.'
+
+
+def find(name):
+    """The exercise of that name. Raises UserError, which lists the names, where there is none."""
+    if name not in EXERCISES:
+        raise UserError(
+            f"{name}: expected the name of an exercise, found none like it; there are {', '.join(EXERCISES)}"
+        )
+    return EXERCISES[name]
+
+
+def given(answer):
+    """`answer`, unless it is (or holds) the dots or None. Raises NotAnswered then."""
+    parts = answer if isinstance(answer, tuple | list) else [answer]
+    if any(part is None or part is ... for part in parts):
+        raise NotAnswered
+    return answer
+
+
+def call(answer, **inputs):
+    """What the reader's function returns for the inputs, given in order (her names for them may differ)."""
+    try:
+        return given(answer(*copy.deepcopy(list(inputs.values()))))
+    except (NotAnswered, NotImplementedError):
+        raise NotAnswered from None
+    except Exception as error:
+        raise Stumbled(f"{told(inputs)}your code raised {type(error).__name__}: {error}") from error
+
+
+def told(inputs):
+    """The inputs as the beginning of a sentence: "for h=7, w=9 "."""
+    return "for " + ", ".join(f"{name}={short(value)}" for name, value in inputs.items()) + " " if inputs else ""
+
+
+def short(value):
+    """A value as a reader wants to see it in a sentence: a large array by its shape, a float by five digits."""
+    if np.ndim(value) and np.size(value) > 8:
+        return f"an array of shape {np.shape(value)}"
+    if np.ndim(value):
+        return str(np.round(value, 4).tolist() if np.asarray(value).dtype.kind == "f" else np.asarray(value).tolist())
+    return f"{value:.5g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def difference(expected, found):
+    """What tells `found` from `expected`, as a piece of a sentence, or None. Numbers may differ by rounding."""
+    if isinstance(expected, str | dict | bool) or isinstance(found, str | dict):
+        return None if expected == found else f"expected {short(expected)}, found {short(found)}"
+    one, other = np.asarray(expected), np.asarray(found)
+    if one.shape != other.shape:
+        return (
+            f"expected a result of shape {one.shape}, found {other.shape}"
+            if one.ndim
+            else (f"expected {short(expected)}, found {short(found)}")
+        )
+    wrong = ~np.isclose(one, other, rtol=1e-4, atol=1e-6) if one.dtype.kind in "biuf" else one != other
+    if not wrong.any():
+        return None
+    if one.size <= 8:
+        return f"expected {short(expected)}, found {short(found)}"
+    place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    return f"expected {short(one[place].item())} at {place}, found {short(other[place].item())}"
+
+
+def away(expected, found):
+    """What is wrong with a value that the reader gave, or None; it does not give the right one away."""
+    if difference(expected, found) is None:
+        return None
+    if isinstance(expected, Real) and isinstance(found, Real):
+        return f"{short(found)} is too {'small' if found < expected else 'large'}"
+    return f"{short(found)} is not it"
+
+
+def same_as(name, hint, inputs=None):
+    """Decorate the function that is the right answer to `name`.
+
+    inputs: a function of a NumPy Generator that returns the arguments of one try as a dictionary, in order. Without
+    it the answer is a value, and the decorated function takes no argument and returns it.
+    """
+
+    def register(right):
+        def problem(answer, rng):
+            if inputs is None:
+                return away(right(), answer)
+            for _ in range(TRIES):
+                drawn = inputs(rng)
+                wrong = difference(right(**copy.deepcopy(drawn)), call(answer, **drawn))
+                if wrong:
+                    return told(drawn) + wrong
+            return None
+
+        EXERCISES[name] = Exercise(hint, problem)
+        return right
+
+    return register
+
+
+def property_of(name, hint):
+    """Decorate the function `problem(answer, rng)` that finds what is wrong with an answer to `name`, or None."""
+
+    def register(problem):
+        EXERCISES[name] = Exercise(hint, problem)
+        return problem
+
+    return register
+
+
+def whole(rng, low, high):
+    """A random whole number from `low` to `high`, both included, as a Python int (which prints as a reader expects)."""
+    return int(rng.integers(low, high + 1))
+
+
+# ---- 00_start_here -------------------------------------------------------------------------------------------------
+
+
+@same_as(
+    "00-chance",
+    "Of a hundred blind guesses among a hundred classes, one is right. And among ten?",
+    lambda rng: {"classes": whole(rng, 2, 1000)},
+)
+def share_right_by_chance(classes):
+    return 1 / classes
+
+
+def _some_answers(rng):
+    classes = whole(rng, 5, 12)
+    probabilities = rng.dirichlet(np.ones(classes), whole(rng, 4, 9))
+    return {"probabilities": probabilities, "labels": rng.integers(0, classes, len(probabilities))}
+
+
+@same_as(
+    "00-top1",
+    "argmax along axis 1 gives the likeliest class of each row; the mean of a comparison is the share that is True.",
+    _some_answers,
+)
+def share_of_right_answers(probabilities, labels):
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+@same_as(
+    "00-likeliest",
+    "np.argsort sorts from small to large: sort the negative probabilities, then keep the first k.",
+    lambda rng: {"row": rng.dirichlet(np.ones(whole(rng, 8, 20))), "k": whole(rng, 1, 5)},
+)
+def likeliest_classes(row, k):
+    return np.argsort(-row)[:k]
+
+
+# ---- 01_inverted_residual ------------------------------------------------------------------------------------------
+
+
+@same_as(
+    "01-depthwise-cost",
+    "A depthwise filter has nine weights and sees one channel; it is applied once for each place of the output.",
+    lambda rng: {"h": whole(rng, 4, 32), "w": whole(rng, 4, 32), "c": whole(rng, 1, 64)},
+)
+def depthwise_madds(h, w, c):
+    return 9 * h * w * c
+
+
+@same_as(
+    "01-block-cost",
+    "Add up three layers. The expansion works before the stride, the filter and the projection after it; where the "
+    "expansion is 1 there is no expanding layer.",
+    lambda rng: {
+        "side": 2 * whole(rng, 2, 28),
+        "channels": whole(rng, 4, 64),
+        "filters": whole(rng, 4, 64),
+        "strides": whole(rng, 1, 2),
+        "expansion": whole(rng, 1, 6),
+    },
+)
+def cost_of_block(side, channels, filters, strides, expansion):
+    return inverted_residual_cost(channels, filters, strides, expansion, side).madds
+
+
+@same_as(
+    "01-largest-expansion",
+    "Write down both costs at one place, with t for the expansion, divide by the channels, and round t down.",
+    lambda rng: {"channels": whole(rng, 8, 320)},
+)
+def expansion_of_equal_cost(channels):
+    return 9 * channels // (2 * channels + 9)
+
+
+# ---- 02_mobilenet_v2 -----------------------------------------------------------------------------------------------
+
+
+def random_table(rng):
+    """Two rows (t, c, n, s) like those of the paper's Table 2, often with as many channels as came before."""
+    t, c, n, s = (rng.integers(low, high + 1, 2).tolist() for low, high in ((1, 8), (2, 3), (1, 4), (1, 2)))
+    return {"rows": [(t[row], 8 * c[row], n[row], s[row]) for row in range(2)], "channels": 8 * whole(rng, 2, 3)}
+
+
+@same_as(
+    "02-shortcuts",
+    "Unfold the table as in the two loops: a block has a shortcut where its stride is 1 and it gives as many channels "
+    "as it reads. The first block of a row may have one, too.",
+    random_table,
+)
+def count_shortcuts(rows, channels):
+    count = 0
+    for _, filters, repeats, strides in rows:
+        count += repeats - 1 + (strides == 1 and channels == filters)
+        channels = filters
+    return count
+
+
+@same_as(
+    "02-fit-a-budget",
+    "Go through the widths 0.35, 0.40 ... 1.40, ask costs.network_cost(width, resolution=...).madds for each, and keep "
+    "the largest that costs no more than the budget.",
+    lambda rng: {"budget": whole(rng, 60_000_000, 700_000_000), "resolution": 32 * whole(rng, 3, 7)},
+)
+def widest(budget, resolution):
+    widths = [round(0.05 * step, 2) for step in range(7, 29)]
+    return max(width for width in widths if network_cost(width, resolution=resolution).madds <= budget)
+
+
+@same_as(
+    "02-receptive-field",
+    "Keep two numbers: the field, and the step, how many pixels of the picture lie between two neighbours. A 3 x 3 "
+    "layer widens the field by two steps; only then its stride multiplies the step.",
+    lambda rng: {"strides": [whole(rng, 1, 2) for _ in range(whole(rng, 1, 18))]},
+)
+def field_of_view(strides):
+    field = step = 1
+    for stride in strides:
+        field += 2 * step
+        step *= stride
+    return field
+
+
+# ---- 03_cifar100_224px ---------------------------------------------------------------------------------------------
+
+
+def _some_leaked(rng):
+    train = rng.integers(0, 256, (whole(rng, 5, 9), 4, 4, 3), np.uint8)
+    validation = rng.integers(0, 256, (whole(rng, 4, 7), 4, 4, 3), np.uint8)
+    rows = rng.permutation(len(validation))[: whole(rng, 1, 3)]
+    validation[rows] = train[: len(rows)]
+    return {"train": train, "validation": validation}
+
+
+@same_as(
+    "03-leaked",
+    "A picture's tobytes() can stand in a set: put the training pictures there, then ask for each of the others.",
+    _some_leaked,
+)
+def rows_of_copies(train, validation):
+    known = {picture.tobytes() for picture in train}
+    return [row for row, picture in enumerate(validation) if picture.tobytes() in known]
+
+
+def _perhaps_swapped(rng):
+    source = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    noisy = np.clip(source + rng.integers(-9, 10, source.shape), 0, 255).astype(np.uint8)
+    return {"source": source, "picture": noisy[..., ::-1] if rng.random() < 0.5 else noisy}
+
+
+@same_as(
+    "03-swapped",
+    "Compare the picture with the source and with source[..., ::-1]. Turn both into int first: uint8 has no -1.",
+    _perhaps_swapped,
+)
+def red_and_blue_exchanged(source, picture):
+    source, picture = source.astype(int), picture.astype(int)
+    return bool(abs(picture - source[..., ::-1]).mean() < abs(picture - source).mean())
+
+
+@same_as(
+    "03-mirror",
+    "Column x of the result is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
+    lambda rng: {"size": whole(rng, 2, 224)},
+)
+def mirrored_columns(size):
+    return [-1, 0, size - 1, 0, 1, 0, 0, 0]
+
+
+# ---- 04_train ------------------------------------------------------------------------------------------------------
+
+
+def _schedule(rng):
+    """A step of a run, with the run's length, its warm-up and its highest learning rate."""
+    steps, warmup = whole(rng, 200, 900), whole(rng, 10, 99)
+    return {"step": whole(rng, 0, steps), "steps": steps, "warmup": warmup, "highest": whole(rng, 1, 40) / 100}
+
+
+@same_as(
+    "04-schedule",
+    "While step < warmup the rate grows in proportion to the step. After that, half of (1 + cos(pi * x)), where x runs "
+    "from 0 at the end of the warm-up to 1 at the last step.",
+    _schedule,
+)
+def learning_rate(step, steps, warmup, highest):
+    if step < warmup:
+        return highest * step / warmup
+    return highest * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
+
+
+@same_as(
+    "04-smooth",
+    "All of the target shrinks by the factor 1 - share; what that frees is dealt out evenly to every class.",
+    lambda rng: {"target": rng.dirichlet(np.ones(whole(rng, 3, 8))).round(4), "share": whole(rng, 1, 30) / 100},
+)
+def smooth(target, share):
+    return (1 - share) * target + share / len(target)
+
+
+@same_as(
+    "04-forget",
+    "After n steps momentum ** n is left. Look for the smallest n with momentum ** n <= left: a loop will do.",
+    lambda rng: {"momentum": whole(rng, 50, 999) / 1000, "left": whole(rng, 1, 60) / 100},
+)
+def steps_to_forget(momentum, left):
+    steps, share = 0, 1.0
+    while share > left:
+        steps, share = steps + 1, share * momentum
+    return steps
+
+
+# ---- 05_accuracy ---------------------------------------------------------------------------------------------------
+
+
+def random_answers(rng):
+    """Probabilities of 40 pictures and as many classes as the dice say, with labels that are often likely ones."""
+    classes = whole(rng, 4, 12)
+    probabilities = rng.dirichlet(np.ones(classes), 40)
+    likely = probabilities.argsort(axis=1)[np.arange(40), -rng.integers(1, 4, 40)]
+    return {"probabilities": probabilities, "labels": likely}
+
+
+@same_as(
+    "05-close-calls",
+    "A close call is in the top two and not in the top one; in_top says both. Divide by the number of mistakes.",
+    random_answers,
+)
+def share_of_close_calls(probabilities, labels):
+    order = (-probabilities).argsort(axis=1)
+    wrong = order[:, 0] != labels
+    return (wrong & (order[:, 1] == labels)).sum() / wrong.sum()
+
+
+@same_as(
+    "05-pictures-needed",
+    "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture can not be taken.",
+    lambda rng: {"share": float(rng.uniform(0.05, 0.95)), "error": float(rng.uniform(0.001, 0.05))},
+)
+def count_needed(share, error):
+    return int(np.ceil(share * (1 - share) / error**2))
+
+
+@same_as(
+    "05-clean-accuracy",
+    "measured is a mean of two accuracies with the weights leaked and 1 - leaked; solve for the one on the rest.",
+    lambda rng: {
+        "measured": float(rng.uniform(0.3, 0.9)),
+        "leaked": float(rng.uniform(0.05, 0.8)),
+        "on_copies": float(rng.uniform(0.9, 1)),
+    },
+)
+def accuracy_without_copies(measured, leaked, on_copies):
+    return (measured - leaked * on_copies) / (1 - leaked)
+
+
+# ---- 06_fine_tune --------------------------------------------------------------------------------------------------
+
+
+@same_as(
+    "06-head",
+    "A dense layer has one weight for each pair of a feature and a class, and one bias a class.",
+    lambda rng: {"features": whole(rng, 16, 1280), "classes": whole(rng, 2, 1000)},
+)
+def head_parameters(features, classes):
+    return features * classes + classes
+
+
+def _some_labels(rng):
+    labels = np.repeat(np.arange(whole(rng, 2, 5)), 6)
+    rng.shuffle(labels)
+    return {"labels": labels, "count": whole(rng, 1, 5)}
+
+
+@same_as(
+    "06-few",
+    "For each class: np.flatnonzero(labels == c) gives its places, of which you keep the first few. np.unique(labels) "
+    "lists the classes; np.concatenate joins, np.sort brings back the order.",
+    _some_labels,
+)
+def rows_of_few(labels, count):
+    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)]))
+
+
+@same_as(
+    "06-gain",
+    "The variance of a share p of n pictures is p (1 - p) / n. Of a difference, the variances add; the standard error "
+    "is the square root of the sum.",
+    lambda rng: {"one": whole(rng, 5, 95) / 100, "other": whole(rng, 5, 95) / 100, "pictures": whole(rng, 50, 2000)},
+)
+def gain(one, other, pictures):
+    return one - other, np.sqrt((one * (1 - one) + other * (1 - other)) / pictures)

@@ -1,0 +1,147 @@
+"""`check` tells an empty answer from a wrong one and a wrong one from a right one, and never fails itself."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mbv2_lib import exercises
+from mbv2_lib.exercises import EXERCISES, Exercise, NotAnswered, call, check, hint, property_of, same_as, verdict, whole
+from mbv2_lib.files import UserError
+
+NAMES = list(EXERCISES)
+
+
+@pytest.fixture(autouse=True)
+def three_kinds(monkeypatch):
+    """Three exercises beside the real ones: a function of numbers and one of an array, a value, a property."""
+    monkeypatch.setattr(exercises, "EXERCISES", dict(EXERCISES))
+
+    @same_as("area", "Multiply.", lambda rng: {"h": whole(rng, 3, 9), "w": whole(rng, 3, 9)})
+    def area(h, w):
+        return h * w
+
+    @same_as("swap", "Turn the last axis round.", lambda rng: {"picture": rng.integers(0, 256, (4, 5, 3))})
+    def swap(picture):
+        return picture[..., ::-1]
+
+    @same_as("value", "Look at the table.")
+    def value():
+        return 1280
+
+    @property_of("even", "Double something.")
+    def even(answer, rng):
+        found = call(answer, n=whole(rng, 1, 9))
+        return None if found % 2 == 0 else f"expected an even number, found {found}"
+
+
+def unfinished(h, w): ...
+
+
+def refusing(h, w):
+    raise NotImplementedError
+
+
+def dots(h, w):
+    return ...
+
+
+@pytest.mark.parametrize("answer", [None, ..., (3, ...), [None], unfinished, refusing, dots])
+def test_an_untouched_stub_is_not_answered_yet(answer, capsys):
+    check("area", answer)
+    assert capsys.readouterr().out == (
+        'Not answered yet: fill in the dots and run this cell again. hint("area") helps.\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("area", lambda h, w: h * w),
+        ("area", lambda rows, columns: np.float32(rows * columns)),
+        ("swap", lambda picture: np.flip(picture, -1)),
+        ("value", 1280),
+        ("even", lambda n: 2 * n),
+    ],
+)
+def test_a_right_answer_is_right(name, answer, capsys):
+    check(name, answer)
+    assert capsys.readouterr().out == "Right. Well done.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("area", lambda h, w: h + w, "for h=5, w=6 expected 30, found 11."),
+        ("area", lambda h, w: "much", "for h=5, w=6 expected 30, found much."),
+        ("area", lambda h, w: [h, w], "for h=5, w=6 expected 30, found [5, 6]."),
+        ("area", lambda h, w: 1 / 0, "for h=5, w=6 your code raised ZeroDivisionError: division by zero."),
+        ("area", lambda h: h, "for h=5, w=6 your code raised TypeError"),
+        ("area", 30, "for h=5, w=6 your code raised TypeError: 'int' object is not callable."),
+        (
+            "swap",
+            lambda picture: picture,
+            "for picture=an array of shape (4, 5, 3) expected 35 at (0, 0, 0), found 78.",
+        ),
+        ("swap", lambda picture: picture[0], "expected a result of shape (4, 5, 3), found (5, 3)."),
+        ("value", 320, "320 is too small."),
+        ("value", 5000, "5000 is too large."),
+        ("value", "many", "many is not it."),
+        ("even", lambda n: 2 * n + 1, "expected an even number, found"),
+        ("even", lambda n: "text", "looking at your answer raised TypeError"),
+    ],
+)
+def test_a_wrong_answer_gets_a_difference_and_the_hint(name, answer, said, capsys):
+    check(name, answer)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Not yet: ")
+    assert said in first
+    assert second == f'hint("{name}") helps.'
+
+
+def test_a_wrong_value_does_not_give_the_right_one_away():
+    assert "1280" not in verdict("value", 5)
+
+
+def test_an_answer_that_writes_on_its_input_is_judged_by_its_result():
+    def in_place(picture):
+        picture[:] = picture[..., ::-1].copy()
+        return picture
+
+    assert verdict("swap", in_place).startswith("Right")
+
+
+def test_a_sometimes_wrong_answer_is_found():
+    assert verdict("area", lambda h, w: h * w if h < 9 else 0).startswith("Not yet: for h=9")
+
+
+def test_a_hint_is_printed(capsys):
+    hint("area")
+    assert capsys.readouterr().out == "Multiply.\n"
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UserError, match="aria: expected the name of an exercise.*area"):
+        check("aria", 3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exercise_of_the_series(name):
+    assert isinstance(EXERCISES[name], Exercise)
+    assert len(EXERCISES[name].hint) > 20
+    for empty in (None, ..., lambda *inputs: None, lambda *inputs: ...):
+        assert verdict(name, empty).startswith("Not answered yet")
+    for wrong in (-12345, "text", [1, 2], lambda *inputs: -12345, lambda *inputs: "text", lambda *inputs: inputs):
+        assert verdict(name, wrong).startswith("Not yet")
+        assert verdict(name, wrong) == verdict(name, wrong)
+
+
+def test_the_dots_inside_a_function_are_seen_by_call():
+    with pytest.raises(NotAnswered):
+        call(lambda n: ..., n=1)
+
+
+def test_exercises_need_no_tensorflow():
+    code = "import sys, mbv2_lib.exercises; sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
