@@ -38,6 +38,16 @@ def by_superclass(confusion, superclass_of):
     return members.T @ confusion @ members
 
 
+def top1_by_superclass(probabilities, labels, classes, superclasses):
+    """Top-1 accuracy on the pictures of each superclass, by its name; right is only the class itself.
+
+    classes: names in the order of the labels; superclasses: dict of name to the names of its classes.
+    """
+    right = in_top(probabilities, labels, 1)
+    names = np.array(classes)[labels]
+    return {group: float(right[np.isin(names, members)].mean()) for group, members in superclasses.items()}
+
+
 def evaluate(probabilities, labels):
     """Loss, top-1 and top-5 with their standard errors, as a dict of plain numbers; shares, not percents.
 

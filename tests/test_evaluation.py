@@ -47,6 +47,16 @@ def test_superclasses_are_counted_as_if_they_were_the_labels(answers):
     np.testing.assert_array_equal(evaluation.by_superclass(confusion, superclass_of), expected)
 
 
+def test_top1_of_a_superclass_is_that_of_its_classes_pictures(answers):
+    probabilities, labels = answers
+    names = [f"class {number}" for number in range(CLASSES)]
+    groups = {"low": names[:3], "high": names[3:]}
+    found = evaluation.top1_by_superclass(probabilities, labels, names, groups)
+    low = labels < 3
+    for group, rows in (("low", low), ("high", ~low)):
+        assert found[group] == sklearn.metrics.accuracy_score(labels[rows], probabilities[rows].argmax(axis=1))
+
+
 def test_a_network_that_answers_alike_to_everything_is_at_chance():
     """Equal probabilities must not count as right: the first class leads, and it is right for its own pictures only."""
     labels = np.repeat(np.arange(10), 5)
