@@ -82,14 +82,15 @@ def write_class(pictures, encoded):
     """Write encoded(image) to each (path, image) of one class folder, but for the pictures that stand there whole."""
     if not pictures:
         return
-    folder = pictures[0][0].parent
+    folder = Path(pictures[0][0]).parent
+    aside = str(folder / ".partial-picture")  # for one thread alone, which is done with a picture before the next
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        present = {path.name for path in folder.iterdir()}
+        present = {str(path) for path in folder.iterdir()}
         for path, image in pictures:
             # A power cut may leave a name without its content, so a name alone does not count.
-            if path.name not in present or not ends_whole(path):
-                write_whole(path, encoded(image))
+            if path not in present or not ends_whole(path):
+                write_whole(path, encoded(image), aside)
     except OSError as error:
         raise UserError(
             f"{folder}: pictures could not be written ({error.strerror or error}); free some space, or choose a folder "
@@ -97,15 +98,18 @@ def write_class(pictures, encoded):
         ) from error
 
 
-def write_whole(path, data):
-    """Write `data` aside and rename. Lighter than `files.whole_file`, which would halve the pictures per second."""
-    aside = path.with_name(".partial-" + path.name)
+def write_whole(path, data, aside):
+    """Write `data` to `aside`, then rename. Lighter than `files.whole_file`, which would halve the rate.
+
+    Both are text: objects of pathlib take Python's lock for longer, and the other threads wait for it.
+    """
     try:
-        aside.write_bytes(data)
-        aside.replace(path)
+        with open(aside, "wb") as file:  # noqa: PTH123
+            file.write(data)
+        os.replace(aside, path)  # noqa: PTH105
     except OSError:
         with suppress(OSError):  # what stopped the writing may stop this too; the first error is the one to tell
-            aside.unlink()
+            Path(aside).unlink()
         raise
 
 
@@ -121,15 +125,15 @@ def encode(image, size, interpolation="cubic", quality=95):
 def planned(out, splits, classes):
     """One list of (path, image) a class folder: threads that write to different folders do not wait for each other."""
     return [
-        [(out / split / name / f"{name}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(labels == label)]
+        [(f"{beginning}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(labels == label)]
         for split, (images, labels) in splits.items()
-        for label, name in enumerate(classes)
+        for label, beginning in enumerate(out / split / name / name for name in classes)
     ]
 
 
 def ends_whole(path):
     """Whether the JPEG file at `path` stands there to its last byte."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - len(END_OF_JPEG), 0))
         return file.read() == END_OF_JPEG

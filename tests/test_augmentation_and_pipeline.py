@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
-from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary
+from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary, warped
 from mbv2_lib.files import UserError
 from mbv2_lib.recipes import RECIPES
 
@@ -44,19 +44,28 @@ def test_shifts_alone_are_whole_pixels_and_blur_nothing():
         np.testing.assert_array_equal(new, old[rows][:, columns])
 
 
-def test_a_warp_agrees_with_opencv():
-    given = cv2.GaussianBlur(pictures(1, 64)[0], (0, 0), 3)[None].repeat(8, axis=0)
-    thrown = draw(RECIPES["first"].augmentation, np.random.default_rng(0), 8, 64)
-    ours = np.asarray(vary(given, thrown))
-    for old, new, warp in zip(given, ours, thrown["warp"], strict=True):
-        expected = cv2.warpAffine(
-            old.astype("float32"),
-            warp[:6].reshape(2, 3),
-            (64, 64),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        assert np.abs(new - expected).max() < 4  # OpenCV rounds positions to 1/32 of a pixel
+def random_warps(count, size, seed=0):
+    """Warps of every kind: turned all round, sheared, mirrored, zoomed and shifted beyond the edge."""
+    wild = Augmentation(flip=True, rotation=180, shear=30, zoom=0.5, shift=0.5)
+    return draw(wild, np.random.default_rng(seed), count, size)
+
+
+@pytest.mark.parametrize("size", [64, 97])
+def test_the_host_warps_as_the_device_does(size):
+    given = cv2.GaussianBlur(pictures(1, size)[0], (0, 0), 3)[None].repeat(40, axis=0)
+    thrown = random_warps(40, size)
+    on_the_device = np.asarray(vary(given, thrown))
+    on_the_host = np.stack([warped(one, warp) for one, warp in zip(given, thrown["warp"], strict=True)])
+    assert on_the_host.dtype == np.uint8 and np.ptp(on_the_host) > 20
+    difference = np.abs(on_the_device - on_the_host)
+    assert difference.max() < 3 and difference.mean() < 0.5  # OpenCV rounds positions to 1/32 of a pixel
+
+
+def test_flips_and_whole_shifts_are_exact_on_the_host():
+    given = pictures(50)
+    thrown = dice({"flip": True, "shift": 0.25}, 50)
+    on_the_host = [warped(one, warp) for one, warp in zip(given, thrown["warp"], strict=True)]
+    np.testing.assert_array_equal(on_the_host, vary(given, thrown))
 
 
 def test_the_first_recipe_stays_within_what_it_says():
@@ -186,21 +195,61 @@ def test_batches_from_folders_hold_what_opencv_reads(folder):
     np.testing.assert_array_equal(targets.argmax(axis=1), data.train.labels[rows])
 
 
+def test_folders_give_what_arrays_give_warped_and_mixed(folder):
+    """The same plan over the same pictures: from files warped on the host, from an array on the device."""
+    data = pipeline.open_data(folder)
+    everything = Augmentation(flip=True, rotation=20, zoom=0.2, shift=0.1, erase=0.5, mixup=0.4)
+    plan = plan_of(data.train.labels, size=48, augmentation=everything)
+    read = pipeline.read_pictures(data.train.pictures, 48)
+    smooth = pipeline.Split(np.stack([cv2.GaussianBlur(one, (0, 0), 3) for one in read]), data.train.labels)
+    for place, picture in enumerate(smooth.pictures):  # PNG, so that the files hold the array to the bit
+        cv2.imwrite(str(folder.parent / f"{place}.png"), picture[..., ::-1])
+    files = data.train._replace(pictures=[folder.parent / f"{place}.png" for place in range(len(read))])
+    from_files, from_arrays = (iter(pipeline.training_batches(split, plan)) for split in (files, smooth))
+    for _ in range(2 * plan.steps):
+        (inputs, targets), (expected, same_targets) = next(from_files), next(from_arrays)
+        assert "warp" not in inputs and "warp" in expected
+        np.testing.assert_array_equal(targets, same_targets)
+        difference = vary(inputs.pop("pictures"), inputs) - vary(expected.pop("pictures"), expected)
+        assert np.abs(difference).max() < 3
+
+
+def test_a_run_from_folders_goes_on_with_the_dice_that_it_would_have_thrown(folder):
+    data = pipeline.open_data(folder)
+    plan = plan_of(data.train.labels, size=48, augmentation=RECIPES["first"].augmentation, seed=3)
+    through, resumed = (iter(pipeline.training_batches(data.train, plan, first_epoch=epoch)) for epoch in (0, 1))
+    for _ in range(plan.steps):
+        next(through)
+    for _ in range(plan.steps):
+        for one, other in zip(keras.tree.flatten(next(through)), keras.tree.flatten(next(resumed)), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_picture_that_can_not_be_read_is_named(tmp_path):
+    (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", pictures(1, 24)[0])[1].tobytes()[:-9])
+    for name, why in (("cut.jpg", "truncated"), ("gone.jpg", "opened")):
+        with pytest.raises(UserError, match=f"{name}: expected a whole image, found that it .*{why}"):
+            pipeline.read_pictures([tmp_path / name], 24)
+
+
 def test_png_and_bmp_are_read_as_they_are(tmp_path):
     picture = pictures(1, 24)[0]
     for ending in (".png", ".bmp", ".jpg"):
         cv2.imwrite(str(tmp_path / f"a{ending}"), picture[..., ::-1])
-    paths = keras.ops.convert_to_tensor([str(tmp_path / f"a{ending}") for ending in (".png", ".bmp", ".jpg")])
-    read = np.asarray(pipeline.read_pictures(paths, 24))
+    read = pipeline.read_pictures([tmp_path / f"a{ending}" for ending in (".png", ".bmp", ".jpg")], 24)
     np.testing.assert_array_equal(read[0], picture)
     np.testing.assert_array_equal(read[1], picture)
     np.testing.assert_array_equal(read[2], cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1])
 
 
-def test_pictures_of_another_size_are_resized(folder):
+@pytest.mark.parametrize(("size", "how"), [(24, cv2.INTER_AREA), (96, cv2.INTER_LINEAR)])
+def test_pictures_of_another_size_are_resized(folder, size, how):
     data = pipeline.open_data(folder)
-    (batch,) = pipeline.evaluation_batches(data.validation, 8, 24)
-    assert batch.shape == (4, 24, 24, 3) and batch.dtype == np.uint8
+    (batch,) = pipeline.evaluation_batches(data.validation, 8, size)
+    assert batch.shape == (4, size, size, 3) and batch.dtype == np.uint8
+    for path, picture in zip(data.validation.pictures, batch, strict=True):
+        original = cv2.imread(path)[..., ::-1]
+        np.testing.assert_array_equal(picture, cv2.resize(original, (size, size), interpolation=how))
 
 
 def test_shapes_and_binary_files_are_read_as_arrays(tmp_path, monkeypatch):
