@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm  # not tqdm.auto, which leaves a widget for each epoch in a notebook's file
 
 from mbv2_lib import evaluation, runs
 from mbv2_lib.backend import keras

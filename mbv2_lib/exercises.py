@@ -326,7 +326,7 @@ def red_and_blue_exchanged(source, picture):
 
 @same_as(
     "03-mirror",
-    "Column x of the result is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
+    "Column x is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
     lambda rng: {"size": whole(rng, 2, 224)},
 )
 def mirrored_columns(size):

@@ -30,7 +30,7 @@ def as_png(figure):
 
 
 def in_256_colours(file):
-    """A PNG file's picture in its 256 commonest colours, dithered: a third of the bytes, for many photographs at once."""
+    """A PNG file's picture in its 256 commonest colours, dithered: a third of the bytes, of many photographs."""
     light = io.BytesIO()
     Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)
     return light.getvalue()
