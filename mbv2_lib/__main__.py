@@ -50,6 +50,7 @@ def parser():
     add("--quality", type=int, choices=range(1, 101), metavar="1..100", default=95, help="of the JPEGs (95)")
     add("--workers", type=whole, help="threads; else one a core")
     add("--per-class", type=whole, help="at most so many pictures of each class in each split")
+    add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
 
     command(check).add_argument("folder")
 
@@ -125,6 +126,10 @@ def prepare(said):
     else:
         (train, validation), names = cifar100.load(said.source), cifar100.CLASSES
     splits = {"train": some(train, said.per_class), "validation": some(validation, said.per_class)}
+    source = said.dataset
+    if said.leak_demo:
+        splits["validation"] = leaked(**splits)
+        source += ", validation copied from training to demonstrate a leak"
     folders.write_folders(
         said.out,
         splits,
@@ -133,8 +138,10 @@ def prepare(said):
         interpolation=said.interpolation,
         quality=said.quality,
         workers=said.workers,
-        source=said.dataset,
+        source=source,
     )
+    if said.leak_demo:
+        print("For demonstration: validation/ holds copies of training pictures; no accuracy measured on it means much")
     print(f"{said.out}: " + ", ".join(f"{len(labels):,} pictures in {name}/" for name, (_, labels) in splits.items()))
 
 
@@ -147,6 +154,13 @@ def some(split, per_class):
         return split
     rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]))
     return pictures[rows], labels[rows]
+
+
+def leaked(train, validation):
+    """As many training pictures of each class as `validation` holds: what the first project measured itself on."""
+    import numpy as np
+
+    return some(train, int(np.bincount(validation[1]).max()))
 
 
 def check(said):
@@ -184,9 +198,7 @@ def evaluate(said):
     from mbv2_lib import runs
 
     config, described = runs.read_config(said.run)
-    weights = Path(said.run) / f"{said.weights}.weights.h5"
-    if not weights.is_file():
-        raise UserError(f"{weights}: expected the weights of a trained run, found none; run `mbv2 train` to its end")
+    weights = runs.weights_file(said.run, said.weights)
 
     from mbv2_lib import training
 

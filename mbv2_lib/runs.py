@@ -158,6 +158,14 @@ def write_weights(path, network):
         network.save_weights(aside)
 
 
+def weights_file(run, which="last"):
+    """The path of a run's weights of the "last" or the "best" epoch. Raises UserError where there is no such file."""
+    path = Path(run) / f"{which}.weights.h5"
+    if not path.is_file():
+        raise UserError(f"{path}: expected the weights of a trained run, found none; run `mbv2 train` to its end")
+    return path
+
+
 def load_weights(network, path, alpha, expansion, classes):
     """Load a weight file into a network of this width, expansion and class count.
 

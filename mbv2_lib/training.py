@@ -211,10 +211,11 @@ def describe(config, data, learner):
 def measure(config, described, data_path, weights, flips=False):
     """Measure the weights of a run on the validation pictures of `data_path`; returns what metrics.json holds.
 
+    These are the set's own, also where the run was watched on training pictures (`holdout`): a look at the exam.
     described: the whole config.json. flips: also average the answers to each picture and its mirror image, reported
     apart from the figures of the single view. Raises UserError where the classes are not those of the run.
     """
-    data = pipeline.open_data(data_path, config.holdout)
+    data = pipeline.open_data(data_path)
     check_fits(config, data)
     if list(data.classes) != described["class_names"]:
         differ = sorted(set(data.classes) ^ set(described["class_names"]))[:4] or "their order"
@@ -227,7 +228,22 @@ def measure(config, described, data_path, weights, flips=False):
     probabilities = learner.predict_split(data.validation, config.batch)
     metrics = evaluation.evaluate(probabilities, data.validation.labels)
     metrics |= {"weights": Path(weights).name.split(".")[0], "data": str(data_path), "data_digest": data.digest}
+    if groups := pipeline.superclasses(data.classes):
+        metrics["top1_by_superclass"] = evaluation.top1_by_superclass(
+            probabilities, data.validation.labels, data.classes, groups
+        )
+    metrics |= apart_from_copies(probabilities, data)
     if flips:
         both = (probabilities + learner.predict_split(data.validation, config.batch, mirrored=True)) / 2
         metrics["with_flips"] = evaluation.evaluate(both, data.validation.labels)
     return metrics
+
+
+def apart_from_copies(probabilities, data):
+    """How many validation pictures stand in training, too, and top-1 without them; what metrics.json holds of it."""
+    own = ~pipeline.copied(data)
+    right = evaluation.in_top(probabilities, data.validation.labels, 1)
+    return {
+        "copies_of_training": int((~own).sum()),
+        "top1_without_copies": float(right[own].mean()) if own.any() else None,
+    }

@@ -47,6 +47,10 @@ def test_metrics_are_shares_with_their_errors_and_flips_apart(work):
     assert 0 <= metrics["top1"] <= metrics["top5"] <= 1 and metrics["loss"] > 0
     assert metrics["top1_standard_error"] == pytest.approx((metrics["top1"] * (1 - metrics["top1"]) / 200) ** 0.5)
     assert metrics["pictures"] == 200 and metrics["with_flips"]["pictures"] == 200
+    assert metrics["copies_of_training"] == 0 and metrics["top1_without_copies"] == metrics["top1"]
+    shares = metrics["top1_by_superclass"]  # all of one size, so that their mean is the whole
+    assert list(shares) == list(shapes100.SUPERCLASSES)
+    assert np.mean(list(shares.values())) == pytest.approx(metrics["top1"])
     last = read_history(work / "first")[-1]
     assert metrics["loss"] == pytest.approx(last["val_loss"], rel=1e-4) and metrics["top5"] == last["val_top5"]
 
@@ -65,6 +69,26 @@ def test_check_names_copies_and_exits_with_one(work, tmp_path, capsys):
     assert main(["check", str(leaky)]) == 1
     said = capsys.readouterr().out
     assert stolen.name in said and "renamed.jpg" in said
+
+
+def test_a_leak_for_demonstration_says_so_and_is_found_picture_by_picture(work, tmp_path, capsys):
+    out = tmp_path / "leaky"
+    prepare = ["prepare", "--dataset", "shapes100", "--out", str(out), "--size", "32", "--per-class", "2"]
+    assert main([*prepare, "--leak-demo"]) == 0
+    assert "copies of training pictures" in capsys.readouterr().out
+    assert "leak" in json.loads((out / "manifest.json").read_text())["source"]
+    assert main(["check", str(out)]) == 1
+    assert capsys.readouterr().out.count("found the same pixels") == 200
+    assert pipeline.copied(pipeline.open_data(out)).all()
+    assert not pipeline.copied(pipeline.open_data(work / "shapes")).any()
+
+
+def test_a_run_watched_on_a_holdout_is_measured_on_the_validation_pictures(work, tmp_path):
+    data, run = str(work / "shapes"), str(tmp_path / "watched")
+    small = ["--size", "32", "--alpha", "0.35", "--batch", "50", "--epochs", "1", "--holdout", "100"]
+    assert main(["train", "--classes", "100", "--data", data, "--run", run, *small]) == 0
+    assert main(["evaluate", "--run", run, "--data", data]) == 0
+    assert json.loads((tmp_path / "watched" / "metrics.json").read_text())["pictures"] == 200
 
 
 def test_doctor_is_content_with_this_environment(capsys):
