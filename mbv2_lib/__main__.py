@@ -30,7 +30,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 def parser():
     """The commands and their flags; each command is a function below that takes what was said."""
-    top = OneLineParser(prog="mbv2", description="MobileNetV2: its data, its training and its accuracy.")
+    top = OneLineParser(prog="mbv2", description="MobileNetV2: its data, its training, its accuracy and its files.")
     commands = top.add_subparsers(required=True, metavar="command")
 
     def command(function):
@@ -83,6 +83,19 @@ def parser():
     add("--data", required=True, help="as for train")
     add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
     add("--flips", action="store_true", help="also average the answers to each picture and its mirror image")
+
+    add = command(export).add_argument
+    add("--run", required=True, help="the run folder")
+    add("--out", help="the folder to write to; else the run folder")
+    add("--data", help="as for train; else what the run was trained on")
+    add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
+    add("--format", choices=("litert", "onnx"), default="litert", help="LiteRT float32 and int8, or ONNX (litert)")
+    add("--calibration", type=whole, default=300, help="training pictures that set the scales of int8 (300)")
+
+    add = command(predict).add_argument
+    add("--model", required=True, help="a .tflite or .onnx file that export wrote")
+    add("--threads", type=whole, default=1, help="threads that compute (1)")
+    add("pictures", nargs="+", metavar="picture", help="JPEG, PNG or BMP files of any size")
     return top
 
 
@@ -128,7 +141,7 @@ def prepare(said):
     splits = {"train": some(train, said.per_class), "validation": some(validation, said.per_class)}
     source = said.dataset
     if said.leak_demo:
-        splits["validation"] = leaked(**splits)
+        splits["validation"] = copies_of_training(**splits)
         source += ", validation copied from training to demonstrate a leak"
     folders.write_folders(
         said.out,
@@ -156,7 +169,7 @@ def some(split, per_class):
     return pictures[rows], labels[rows]
 
 
-def leaked(train, validation):
+def copies_of_training(train, validation):
     """As many training pictures of each class as `validation` holds: what the first project measured itself on."""
     import numpy as np
 
@@ -219,6 +232,38 @@ def report(metrics):
         both = metrics["with_flips"]
         lines.append(f"with mirror images, apart: top1 {both['top1']:.2%}, top5 {both['top5']:.2%}")
     return "\n".join(lines)
+
+
+def export(said):
+    """Write a run as files for phones and other small machines: LiteRT float32 and int8, or ONNX."""
+    from mbv2_lib import runs
+
+    runs.read_config(said.run)
+    runs.weights_file(said.run, said.weights)
+
+    from mbv2_lib import deployment  # only now, as in train
+
+    deployment.export_run(said.run, said.out, said.data, said.weights, said.format, said.calibration)
+
+
+def predict(said):
+    """Name the five likeliest classes of pictures, with an exported model and without TensorFlow."""
+    from mbv2_lib import inference, pictures
+    from mbv2_lib.quiet import quiet
+
+    model, status = inference.open_model(said.model, said.threads), 0
+    for path in said.pictures:
+        try:
+            with quiet():  # decoders have words of their own for a damaged file
+                picture = pictures.read(path, model.size)
+        except UserError as error:  # the others can still be answered
+            print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
+            status = 2
+            continue
+        print(path)
+        for name, probability in inference.top(model.predict(picture[None])[0], model.classes):
+            print(f"  {probability:6.1%}  {name}")
+    return status
 
 
 if __name__ == "__main__":

@@ -92,7 +92,9 @@ def package_rows():
         return [Row("mbv2_lib", FAIL, f"not installed ({error})", SETUP)]
     rows = [python_row(platform.python_version(), SpecifierSet(metadata["Requires-Python"]))]
     for requirement in map(Requirement, metadata.get_all("Requires-Dist")):
-        optional = requirement.marker is not None and requirement.marker.evaluate({"extra": "jax"})
+        optional = requirement.marker is not None and any(
+            requirement.marker.evaluate({"extra": extra}) for extra in ("jax", "deploy", "onnx")
+        )
         if requirement.marker is None or optional:
             rows.append(package_row(requirement, installed(requirement.name), optional))
     return rows

@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from mbv2_lib import augmentation, checking, cifar100, folders, shapes100
+from mbv2_lib import augmentation, checking, cifar100, folders, pictures, shapes100
 from mbv2_lib.files import UserError
 
 SHAPES_PER_CLASS = 100, 20  # of Shapes-100, in training and held out: drawn anew in seconds
@@ -200,24 +199,9 @@ def _reader(paths, size):
 
 
 def read_pictures(paths, size, warps=None):
-    """The pictures in these files, (n, size, size, 3) uint8 RGB; with `warps` (n, 8), warped. See `read_picture`."""
-    pictures = np.empty((len(paths), size, size, 3), "uint8")
+    """The pictures in these files, (n, size, size, 3) uint8 RGB; with `warps` (n, 8), warped. See `pictures.read`."""
+    batch = np.empty((len(paths), size, size, 3), "uint8")
     for place, path in enumerate(paths):
-        picture = read_picture(path, size)
-        pictures[place] = picture if warps is None else augmentation.warped(picture, warps[place])
-    return pictures
-
-
-def read_picture(path, size):
-    """The picture at `path`, (size, size, 3) uint8 RGB, resized where it differs: by areas if larger, else linearly.
-
-    Raises UserError where it can not be read.
-    """
-    try:
-        picture = checking.decode(path, cv2.IMREAD_COLOR_RGB)
-    except ValueError as error:
-        raise UserError(f"{path}: expected a whole image, found that {error}; replace or remove it") from error
-    if picture.shape[:2] == (size, size):
-        return picture
-    larger = min(picture.shape[:2]) > size
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if larger else cv2.INTER_LINEAR)
+        picture = pictures.read(path, size)
+        batch[place] = picture if warps is None else augmentation.warped(picture, warps[place])
+    return batch

@@ -27,6 +27,8 @@ def test_the_lock_names_one_version_of_all_that_is_asked_for_and_no_host():
         *PROJECT["dependencies"],
         *PROJECT["optional-dependencies"]["dev"],
         *PROJECT["optional-dependencies"]["jax"],
+        *PROJECT["optional-dependencies"]["deploy"],
+        *PROJECT["optional-dependencies"]["onnx"],
     ]
     names = {re.split(r"[<>=\[]", line)[0] for line in asked} - {PROJECT["name"]}
     assert names <= locked

@@ -1,0 +1,173 @@
+"""An exported model, run without TensorFlow: NumPy and ai-edge-litert (or onnxruntime) are all it needs."""
+
+import io
+import json
+import re
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mbv2_lib.files import UserError
+from mbv2_lib.quiet import quiet
+
+LABEL = "mbv2.json"  # what a file says of itself: in a zip archive at its end, which LiteRT does not look at
+INSTALL = "pip install -e '.[deploy]'"
+LAYER = re.compile(r"/(stem|head|pool|classifier|block_\d+_(?:expand|depthwise|project|add))(?:_|/|$)")
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+class PortableModel:
+    """A model file, ready to answer.
+
+    path: the file. described: what it says of itself, with "classes" (names in order), "size" and "numbers".
+    run: a function of one picture (1, size, size, 3) uint8 that returns probabilities (1, classes).
+    """
+
+    def __init__(self, path, described, run):
+        self.path, self.described, self.run = Path(path), described, run
+        self.classes, self.size = described["classes"], described["size"]
+
+    def predict(self, pictures):
+        """Probabilities (n, classes) float32 of pictures (n, size, size, 3) uint8, one after the other."""
+        return np.concatenate([self.run(picture[None]) for picture in pictures])
+
+
+def open_model(path, threads=1):
+    """The PortableModel in a file that `mbv2 export` wrote (.tflite or .onnx), computing on so many threads.
+
+    Raises UserError where the file is missing, damaged or another program's, where its answers are not as many as its
+    class names, and where the runtime is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: expected a model file, found none; `mbv2 export --run DIR` writes one")
+    session = (_open_onnx if path.suffix == ".onnx" else _open_litert)(path, threads)
+    described = session.described
+    if not isinstance(described, dict) or not {"classes", "size", "numbers"} <= described.keys():
+        raise UserError(f"{path}: expected a model that `mbv2 export` wrote, found one that does not name its classes")
+    size, outputs = described["size"], session.output_shape[-1]
+    if outputs != len(described["classes"]) or list(session.input_shape[1:]) != [size, size, 3]:
+        raise UserError(
+            f"{path}: names {len(described['classes'])} classes and {size} pixels, but answers with {outputs} classes "
+            f"for pictures of shape {tuple(session.input_shape[1:])}; export it anew"
+        )
+    return PortableModel(path, described, session.run)
+
+
+class Session(NamedTuple):
+    """A runtime with a model in it: shapes, what the file says of itself (None: nothing), and how to run it."""
+
+    input_shape: tuple
+    output_shape: tuple
+    described: object
+    run: object
+
+
+def _open_litert(path, threads):
+    interpreter = interpreter_of(path, num_threads=threads)
+    given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def run(picture):
+        interpreter.set_tensor(given["index"], picture)
+        interpreter.invoke()
+        return interpreter.get_tensor(answer["index"])
+
+    return Session(tuple(given["shape"]), tuple(answer["shape"]), read_label(path), run)
+
+
+def interpreter_of(path, **settings):
+    """The LiteRT interpreter for a .tflite file, ready to run. Raises UserError; see `open_model`."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise UserError(f"{path}: running it needs ai-edge-litert, found none; {INSTALL}") from error
+    try:
+        with quiet():  # it tells which delegate it takes
+            interpreter = Interpreter(model_path=str(path), **settings)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: expected a LiteRT model, found something else ({error})") from error
+    return interpreter
+
+
+def _open_onnx(path, threads):
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"{path}: running it needs onnxruntime, found none; pip install -e '.[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    try:
+        with quiet():
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            label = session.get_modelmeta().custom_metadata_map.get(LABEL)
+    except Exception as error:  # its exceptions share no other class
+        raise UserError(f"{path}: expected an ONNX model, found something else ({error})") from error
+    (given,), (answer,) = session.get_inputs(), session.get_outputs()
+    described = json.loads(label) if label else None
+    return Session(given.shape, answer.shape, described, lambda picture: session.run(None, {given.name: picture})[0])
+
+
+def with_label(model, described):
+    """The bytes of a .tflite file with `described` (a dict) in a zip archive at their end: `unzip -p` shows it."""
+    file = io.BytesIO(model)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(LABEL), json.dumps(described, indent=2, ensure_ascii=False))
+    return file.getvalue()
+
+
+def read_label(path):
+    """What `with_label` wrote into the file at `path`; None where there is nothing of the kind."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read(LABEL))
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
+        return None
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+def top(probabilities, classes, count=5):
+    """The likeliest classes of one picture: list of (name, probability), likeliest first. probabilities: (classes,)."""
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [(classes[place], float(probabilities[place])) for place in order]
+
+
+def latency(run, repeats=50, warm_up=5):
+    """Median milliseconds of a call of `run()`, after some that are not counted."""
+    took = []
+    for _ in range(warm_up + repeats):
+        began = time.perf_counter()
+        run()
+        took.append(1e3 * (time.perf_counter() - began))
+    return float(np.median(took[warm_up:]))
+
+
+def activations(path, picture):
+    """What each layer of a .tflite model makes of a picture (size, size, 3) uint8: dict of name to float32 (h, w, c).
+
+    Codes are turned back into the values that they stand for. Names are those of `costs.network_cost`. Runs without
+    the fast kernels, which keep nothing between layers.
+    """
+    from ai_edge_litert.interpreter import OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = interpreter_of(path, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None])
+    interpreter.invoke()
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    found = {}
+    for operation in interpreter._get_ops_details():  # nothing public tells what an operation puts out
+        detail = details[operation["outputs"][0]]
+        if match := LAYER.search(detail["name"]):
+            scale, zero = detail["quantization"]
+            codes = interpreter.get_tensor(detail["index"])[0].astype(np.float32)
+            found[match[1]] = (codes - zero) * scale if scale else codes
+    return found

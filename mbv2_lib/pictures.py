@@ -1,0 +1,68 @@
+"""A picture file as a network is fed with it: decoded whole, turned upright, opaque, and fitted to its square."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mbv2_lib import checking
+from mbv2_lib.files import UserError
+
+
+def read(path, size):
+    """The JPEG, PNG or BMP file at `path`, (size, size, 3) uint8 RGB. Raises UserError, one line; see `decode`."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise complaint(path, f"it can not be opened ({error.strerror})") from error
+    return fit(decode(data, path), size)
+
+
+def decode(data, name):
+    """A picture file's bytes as uint8 RGB (height, width, 3); `name` is what a complaint calls it.
+
+    Turned as its EXIF data say; grey becomes three equal channels, 16 bits become 8, and what is transparent lies on
+    white. Raises UserError, one line, for what is no whole picture.
+    """
+    if flaw := checking.flaw_of(data):
+        raise complaint(name, flaw)
+    try:
+        encoded = np.frombuffer(data, np.uint8)
+        if may_be_transparent(data):
+            picture = on_white(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+        else:
+            picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    except (cv2.error, MemoryError):
+        picture = None
+    if picture is None:
+        raise complaint(name, "it can not be decoded (damaged, or too large)")
+    return picture
+
+
+def complaint(name, flaw):
+    return UserError(f"{name}: expected a whole image, found that {flaw}; replace or remove it")
+
+
+def may_be_transparent(data):
+    """Whether these bytes are a PNG with an alpha channel (colour types 4 and 6) or with a transparent colour."""
+    return data.startswith(b"\x89PNG") and (data[25] in (4, 6) or b"tRNS" in data[: data.find(b"IDAT")])
+
+
+def on_white(picture):
+    """What OpenCV decoded unchanged, BGRA of 8 or 16 bits, laid on white: uint8 RGB. None stays None."""
+    if picture is None:
+        return None
+    values = picture.astype(np.float32) / np.iinfo(picture.dtype).max
+    alpha = values[..., 3:]
+    return np.round(255 * (values[..., 2::-1] * alpha + 1 - alpha)).astype(np.uint8)
+
+
+def fit(picture, size):
+    """A uint8 RGB picture (h, w, 3), squeezed to (size, size, 3): shrunk by means of areas, enlarged bilinearly."""
+    height, width = picture.shape[:2]
+    smaller = min(width, size), min(height, size)
+    if smaller != (width, height):
+        picture = cv2.resize(picture, smaller, interpolation=cv2.INTER_AREA)
+    if smaller != (size, size):
+        picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR)
+    return picture
