@@ -1,6 +1,7 @@
 """The command line: `mbv2 <command>`, or `python -m mbv2_lib <command>`."""
 
 import argparse
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -12,7 +13,15 @@ def main(argv=None):
     """Run one command. Returns the exit status: 0, 1 where `doctor` or `check` found something, 2 for an error."""
     said = parser().parse_args(argv)
     try:
-        return said.function(said) or 0
+        status = said.function(said) or 0
+        sys.stdout.flush()  # here, where a reader that has gone is still answered in order
+        return status
+    except BrokenPipeError:  # the reader of our output, such as `head`, has enough: no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the very end meets it again
+        return 141  # what a shell says of a program that its reader ended
+    except MemoryError as error:
+        print(f"mbv2: not enough memory ({error}); ask for fewer or smaller pictures", file=sys.stderr)
+        return 2
     except (UserError, OSError) as error:
         print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
         return 2
@@ -43,19 +52,19 @@ def parser():
 
     add = command(prepare).add_argument
     add("--dataset", choices=("cifar100", "shapes100"), default="cifar100")
-    add("--out", required=True, help="the folder to write")
+    add("--out", type=place, required=True, help="the folder to write")
     add("--size", type=whole, default=224, help="pixels of a side (224)")
-    add("--source", help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
+    add("--source", type=place, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
     add("--interpolation", default="cubic", choices=("nearest", "linear", "cubic", "area", "lanczos"))
     add("--quality", type=int, choices=range(1, 101), metavar="1..100", default=95, help="of the JPEGs (95)")
     add("--workers", type=whole, help="threads; else one a core")
     add("--per-class", type=whole, help="at most so many pictures of each class in each split")
     add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
 
-    command(check).add_argument("folder")
+    command(check).add_argument("folder", type=place)
 
     add = command(train).add_argument
-    add("--run", default="runs/latest", help="the run folder (runs/latest)")
+    add("--run", type=place, default="runs/latest", help="the run folder (runs/latest)")
     add("--resume", action="store_true", help="go on with the run in --run, with the settings that it began with")
 
     def setting(flag, **how):  # what is not said stays out: it comes from TrainConfig or from the run to resume
@@ -65,9 +74,9 @@ def parser():
     setting("--size", type=whole, help="pixels of a side (224)")
     setting("--batch", type=whole, help="pictures a step (32)")
     setting("--epochs", type=whole, help="passes over the training pictures (300)")
-    setting("--weights", help="a weight file to start from")
+    setting("--weights", type=place, help="a weight file to start from")
     setting("--tclasses", type=whole, help="number of classes in --weights; else its config.json says it")
-    setting("--data", help='a prepared folder, a folder with train.bin and test.bin, or "shapes100"')
+    setting("--data", type=place, help='a prepared folder, a folder with train.bin and test.bin, or "shapes100"')
     setting("--alpha", type=above_zero, help="width multiplier (1.0)")
     setting("--expansion", type=whole, help="expansion of the blocks (6)")
     setting("--dropout", type=float, help="share of the features left out in training (0.2)")
@@ -79,21 +88,21 @@ def parser():
     setting("--holdout", type=whole, help="measure on so many training pictures, set aside, not on validation")
 
     add = command(evaluate).add_argument
-    add("--run", required=True, help="the run folder")
-    add("--data", required=True, help="as for train")
+    add("--run", type=place, required=True, help="the run folder")
+    add("--data", type=place, required=True, help="as for train")
     add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
     add("--flips", action="store_true", help="also average the answers to each picture and its mirror image")
 
     add = command(export).add_argument
-    add("--run", required=True, help="the run folder")
-    add("--out", help="the folder to write to; else the run folder")
-    add("--data", help="as for train; else what the run was trained on")
+    add("--run", type=place, required=True, help="the run folder")
+    add("--out", type=place, help="the folder to write to; else the run folder")
+    add("--data", type=place, help="as for train; else what the run was trained on")
     add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
     add("--format", choices=("litert", "onnx"), default="litert", help="LiteRT float32 and int8, or ONNX (litert)")
     add("--calibration", type=whole, default=300, help="training pictures that set the scales of int8 (300)")
 
     add = command(predict).add_argument
-    add("--model", required=True, help="a .tflite or .onnx file that export wrote")
+    add("--model", type=place, required=True, help="a .tflite or .onnx file that export wrote")
     add("--threads", type=whole, default=1, help="threads that compute (1)")
     add("pictures", nargs="+", metavar="picture", help="JPEG, PNG or BMP files of any size")
     return top
@@ -104,6 +113,13 @@ def whole(text):
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
     return int(text)
+
+
+def place(text):
+    """A path or a URL; an empty one, as of a variable that is not set, would mean the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, found nothing")
+    return text
 
 
 def above_zero(text):

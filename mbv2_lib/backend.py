@@ -2,15 +2,26 @@
 
 import os
 
+from mbv2_lib.files import UserError
 from mbv2_lib.quiet import quiet
+
+BACKENDS = "tensorflow", "jax"
+MEND = "unset KERAS_BACKEND, or pip install -e '.[jax]' for KERAS_BACKEND=jax"
 
 
 def start():
-    """Import Keras; on TensorFlow, also do once what it logs at its first use: look for devices, run a generator."""
+    """Import Keras; on TensorFlow, also do once what it logs at its first use: look for devices, run a generator.
+
+    Raises UserError where Keras does not start, or runs on a backend that is none of BACKENDS.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
-        import keras
-
+        try:
+            import keras
+        except (ImportError, ValueError) as error:  # ValueError: Keras knows no backend of that name
+            raise UserError(f"Keras can not start ({error}); {MEND}") from error
+        if keras.config.backend() not in BACKENDS:
+            raise UserError(f"expected Keras on {' or '.join(BACKENDS)}, found {keras.config.backend()}; {MEND}")
         if keras.config.backend() == "tensorflow":
             import tensorflow as tf
 

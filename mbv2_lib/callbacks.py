@@ -38,7 +38,7 @@ class KeepRun(keras.callbacks.Callback):
             probabilities = self.model.predict_split(self.validation, self.config.batch)
             measured = evaluation.evaluate(probabilities, self.validation.labels)
             self.rows.append(self._row(epoch, logs, measured))
-            if is_best(self.rows):
+            if epochs_since_best(self.rows) == 0:
                 runs.write_weights(run / "best.weights.h5", self.model.network)
             runs.write_weights(run / "last.weights.h5", self.model.network)
         runs.write_history(run, self.rows)
@@ -75,11 +75,6 @@ class KeepRun(keras.callbacks.Callback):
                 f"epoch {len(self.rows) + 1}: the loss is {float(loss)} at a learning rate of {rate:.3g}; the weights "
                 f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate"
             )
-
-
-def is_best(rows):
-    """Whether the last row has the highest validation top-1 so far."""
-    return epochs_since_best(rows) == 0
 
 
 def epochs_since_best(rows):

@@ -1,6 +1,7 @@
 """What can be wrong with a folder of pictures, found before a network learns from it."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,16 +39,16 @@ class Finding:
     paths: tuple[str, ...] = ()
 
 
-def expect_layout(folder, classes=None):
-    """The class names of `folder`. Raises UserError unless it is laid out and complete, with `classes` classes."""
-    problems = layout_problems(folder, classes)
+def expect_layout(folder):
+    """The class names of `folder`. Raises UserError unless it is laid out and complete."""
+    problems = layout_problems(folder)
     if problems:
         raise UserError(problems[0].message)
     return class_names(folder)
 
 
-def layout_problems(folder, classes=None):
-    """List of findings on the folders, not the pictures; `classes`, where given, is the number of classes expected."""
+def layout_problems(folder):
+    """List of findings on the folders, not the pictures."""
     folder = Path(folder)
     interrupted = list(unfinished(folder))
     if not all((folder / split).is_dir() for split in SPLITS):
@@ -55,7 +56,7 @@ def layout_problems(folder, classes=None):
     names = class_names(folder)
     if not names:
         return [*interrupted, layout_finding(folder, "no class folders in train/ and validation/")]
-    return [*interrupted, *unequal_classes(folder, names, classes), *empty_classes(folder, names)]
+    return [*interrupted, *unequal_classes(folder, names), *empty_classes(folder, names)]
 
 
 def layout_finding(folder, found):
@@ -88,8 +89,8 @@ def unfinished(folder):
         )
 
 
-def unequal_classes(folder, names, classes):
-    """Findings where the class folders of the splits, of the manifest and the number expected are not the same."""
+def unequal_classes(folder, names):
+    """Findings where the class folders of the splits and of the manifest are not the same."""
     for split in SPLITS:
         present = folders_in(folder / split)
         missing = [name for name in names if name not in present]
@@ -102,9 +103,6 @@ def unequal_classes(folder, names, classes):
             mend = "move these folders away, or delete manifest.json if it describes other pictures"
             found = f"expected the {len(names)} classes of manifest.json, found in {split}/ also"
             yield Finding("unknown class", f"{folder}: {found} {shortened(unknown)}; {mend}")
-    if classes is not None and classes != len(names):
-        found = f"expected {classes} class folders (--classes {classes}), found {len(names)}"
-        yield Finding("number of classes", f"{folder}: {found}; use --classes {len(names)}, or name another folder")
 
 
 def empty_classes(folder, names):
@@ -194,12 +192,13 @@ def find_unreadable(paths, workers=None, progress=True):
 
 
 def readable(path):
-    try:
-        # The decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
-        decode(path, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    except ValueError:
-        return False
-    return True
+    # First the decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
+    # A picture with a side of less than 8 has no such pixel, and is decoded in full.
+    for flags in (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_COLOR):
+        with suppress(ValueError):
+            decode(path, flags)
+            return True
+    return False
 
 
 def in_batches(paths, most=200):

@@ -258,7 +258,7 @@ def _download(url, output, _pooch, part, silence):
         try:
             _continue(url, part, silence)
             return part.replace(output)
-        except requests.HTTPError:  # an answer such as 404: asking again changes nothing
+        except (requests.HTTPError, ValueError):  # an answer such as 404, or no URL: asking again changes nothing
             raise
         except (requests.RequestException, BrokenStream) as error:
             print(f"CIFAR-100: interrupted at {_size(part):,} bytes ({type(error).__name__})")

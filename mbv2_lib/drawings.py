@@ -18,7 +18,7 @@ from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 
 from mbv2_lib.architecture import ROWS
 from mbv2_lib.costs import PUBLISHED_RESULTS
-from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK
+from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK, spaced
 
 INK, GREY, LIGHT, PALE = "#222222", "#666666", "#a9a9a9", "#e4e4e4"
 DPI = 100
@@ -305,6 +305,40 @@ def round_trip(trips, place):
     return page
 
 
+# -- rounding to a few levels ----------------------------------------------------------------------------------------
+
+
+def rounded(found):
+    """The weights of a kernel before and after rounding, as histograms, and the error of each channel.
+
+    found: `explorers.Rounded`.
+    """
+    page = Page(860, 320)
+    reach = 1.05 * np.abs(found.kernel).max()
+    for bottom, values, colour, title in (
+        (186, found.kernel, BLUE, "the weights"),
+        (44, found.rounded, ORANGE, f"rounded: {found.bits} bits, {len(np.unique(found.rounded.round(9)))} values"),
+    ):
+        counts = np.histogram(np.clip(values, -reach, reach), bins=121, range=(-reach, reach))[0]
+        tall = 96 * np.sqrt(counts / counts.max())  # roots, so that rare values are seen, too
+        page.boxes([(20 + 4 * place, bottom, 3.5, height) for place, height in enumerate(tall)], colour)
+        page.line([(20, bottom), (504, bottom)], LIGHT)
+        page.write(20, bottom + 110, title, 10, ha="left")
+    for share in (-1, 0, 1):
+        page.write(262 + 228 * share, 30, f"{share * reach / 1.05:.2f}", 8, GREY)
+    page.write(262, 12, "weight; heights are square roots of counts", 9, GREY)
+    errors = np.sort(found.error_by_channel)[::-1]
+    wide = 270 / len(errors)
+    page.write(570, 296, f"error by channel: {found.error:.2%} in all", 10, ha="left")
+    for share in (0, 0.5, 1):
+        y = 44 + 230 * share
+        page.line([(570, y), (840, y)], LIGHT if share == 0 else PALE, 0.8, zorder=0)
+        page.write(564, y, f"{share:.0%}", 8, GREY, ha="right")
+    page.boxes([(570 + wide * n, 44, wide, 230 * min(error, 1)) for n, error in enumerate(errors)], ORANGE)
+    page.write(705, 22, "channels, worst first", 9, GREY)
+    return page
+
+
 # -- pictures --------------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +356,7 @@ def resized(result):
     )
     for column, (picture, title, note) in enumerate(columns):
         left = 10 + 286 * column
-        page.photograph(picture, left, 30, 268)
+        page.photograph(picture, left + 6, 38, 256)
         page.write(left + 134, 314, title, 10)
         page.write(left + 134, 14, note, 9, GREY)
     return page
@@ -334,24 +368,19 @@ def mistakes(found):
     found: `explorers.Mistakes`.
     """
     page = Page(860, 350)
-    page.write(10, 334, f"{_spaced(found.name)}: {found.count} pictures, taken for", 10, ha="left")
+    page.write(10, 334, f"{spaced(found.name)}: {found.count} pictures, taken for", 10, ha="left")
     rows = [(found.name, found.right), *found.taken_for[:8]]
     bars = [(168, 290 - 35 * row, 150 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
     page.boxes(bars, [BLUE] + [ORANGE] * (len(rows) - 1))
     for (name, count), (left, bottom, length, _) in zip(rows, bars, strict=True):
-        page.write(160, bottom + 10, _spaced(name), ha="right")
+        page.write(160, bottom + 10, spaced(name), ha="right")
         page.write(left + length + 6, bottom + 10, f"{count}", ha="left")
     page.write(385, 334, "the most confident mistakes", 10, ha="left")
     for place, (picture, answer, confidence) in enumerate(found.pictures[:8]):
         left, bottom = 385 + 120 * (place % 4), 210 - 162 * (place // 4)
         page.photograph(picture, left, bottom, 106)
-        caption = f"{textwrap.fill(_spaced(answer), 17)}\n{confidence:.0%} sure"
+        caption = f"{textwrap.fill(spaced(answer), 17)}\n{confidence:.0%} sure"
         page.write(left + 53, bottom - 4, caption, 8, va="top", linespacing=1.15)
     if not found.pictures:
         page.write(385, 300, "none", 10, GREY, ha="left")
     return page
-
-
-def _spaced(name):
-    """A class name as words."""
-    return name.replace("_", " ")

@@ -1,12 +1,11 @@
 """The exercises that end each notebook: `check` looks at an answer, `hint` gives a push.
 
-An answer is tried on random inputs and compared with a function of ours, or held against properties. What the reader
-sees is a line or two, the same each time: "Not answered yet", a difference that helps, or "Right".
+An answer is a function; it is tried on random inputs and compared with one of ours. What the reader sees is a line or
+two, the same each time: "Not answered yet", a difference that helps, or "Right".
 """
 
 import copy
 from collections.abc import Callable
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +13,16 @@ import numpy as np
 from mbv2_lib.costs import inverted_residual_cost, network_cost
 from mbv2_lib.files import UserError
 
-EXERCISES = {}  # name -> Exercise, filled by the decorators below
+EXERCISES = {}  # name -> Exercise, filled by the decorator `same_as`
 TRIES = 20
 
 
 class Exercise(NamedTuple):
-    """`problem(answer, rng)` returns one sentence on what is wrong with the answer, or None where it is right."""
+    """A push in the right direction, a function of a NumPy Generator that draws arguments, and the right answer."""
 
     hint: str
-    problem: Callable
+    inputs: Callable
+    right: Callable
 
 
 class NotAnswered(Exception):
@@ -34,7 +34,7 @@ class Stumbled(Exception):
 
 
 def check(name, answer):
-    """Print what there is to say of the reader's `answer` (a value or a function) to the exercise `name`."""
+    """Print what there is to say of the reader's `answer` (a function) to the exercise `name`."""
     print(verdict(name, answer))
 
 
@@ -47,14 +47,25 @@ def verdict(name, answer):
     """What `check` prints: a text that begins with "Right", "Not yet" or "Not answered yet"."""
     exercise = find(name)
     try:
-        problem = exercise.problem(given(answer), np.random.default_rng(2018))
+        problem = problem_of(exercise, given(answer))
     except NotAnswered:
         return f'Not answered yet: fill in the dots and run this cell again. hint("{name}") helps.'
     except Stumbled as stumble:
         problem = str(stumble)
-    except Exception as error:  # an answer of another kind than the properties look for
+    except Exception as error:  # a result that NumPy can not compare, such as a ragged list
         problem = f"looking at your answer raised {type(error).__name__}: {error}"
     return "Right. Well done." if problem is None else f'Not yet: {problem}.\nhint("{name}") helps.'
+
+
+def problem_of(exercise, answer):
+    """One sentence on what is wrong with the answer, or None where it is right on every try."""
+    rng = np.random.default_rng(2018)
+    for _ in range(TRIES):
+        inputs = exercise.inputs(rng)
+        wrong = difference(exercise.right(**copy.deepcopy(inputs)), call(answer, **inputs))
+        if wrong:
+            return told(inputs) + wrong
+    return None
 
 
 def find(name):
@@ -86,7 +97,7 @@ def call(answer, **inputs):
 
 def told(inputs):
     """The inputs as the beginning of a sentence: "for h=7, w=9 "."""
-    return "for " + ", ".join(f"{name}={short(value)}" for name, value in inputs.items()) + " " if inputs else ""
+    return "for " + ", ".join(f"{name}={short(value)}" for name, value in inputs.items()) + " "
 
 
 def short(value):
@@ -100,7 +111,7 @@ def short(value):
 
 def difference(expected, found):
     """What tells `found` from `expected`, as a piece of a sentence, or None. Numbers may differ by rounding."""
-    if isinstance(expected, str | dict | bool) or isinstance(found, str | dict):
+    if isinstance(expected, bool) or isinstance(found, str | dict):
         return None if expected == found else f"expected {short(expected)}, found {short(found)}"
     one, other = np.asarray(expected), np.asarray(found)
     if one.shape != other.shape:
@@ -109,7 +120,7 @@ def difference(expected, found):
             if one.ndim
             else (f"expected {short(expected)}, found {short(found)}")
         )
-    wrong = ~np.isclose(one, other, rtol=1e-4, atol=1e-6) if one.dtype.kind in "biuf" else one != other
+    wrong = ~np.isclose(one, other, rtol=1e-4, atol=1e-6)
     if not wrong.any():
         return None
     if one.size <= 8:
@@ -118,45 +129,15 @@ def difference(expected, found):
     return f"expected {short(one[place].item())} at {place}, found {short(other[place].item())}"
 
 
-def away(expected, found):
-    """What is wrong with a value that the reader gave, or None; it does not give the right one away."""
-    if difference(expected, found) is None:
-        return None
-    if isinstance(expected, Real) and isinstance(found, Real):
-        return f"{short(found)} is too {'small' if found < expected else 'large'}"
-    return f"{short(found)} is not it"
-
-
-def same_as(name, hint, inputs=None):
+def same_as(name, hint, inputs):
     """Decorate the function that is the right answer to `name`.
 
-    inputs: a function of a NumPy Generator that returns the arguments of one try as a dictionary, in order. Without
-    it the answer is a value, and the decorated function takes no argument and returns it.
+    inputs: a function of a NumPy Generator that returns the arguments of one try as a dictionary, in order.
     """
 
     def register(right):
-        def problem(answer, rng):
-            if inputs is None:
-                return away(right(), answer)
-            for _ in range(TRIES):
-                drawn = inputs(rng)
-                wrong = difference(right(**copy.deepcopy(drawn)), call(answer, **drawn))
-                if wrong:
-                    return told(drawn) + wrong
-            return None
-
-        EXERCISES[name] = Exercise(hint, problem)
+        EXERCISES[name] = Exercise(hint, inputs, right)
         return right
-
-    return register
-
-
-def property_of(name, hint):
-    """Decorate the function `problem(answer, rng)` that finds what is wrong with an answer to `name`, or None."""
-
-    def register(problem):
-        EXERCISES[name] = Exercise(hint, problem)
-        return problem
 
     return register
 
@@ -455,3 +436,39 @@ def rows_of_few(labels, count):
 )
 def gain(one, other, pictures):
     return one - other, np.sqrt((one * (1 - one) + other * (1 - other)) / pictures)
+
+
+# ---- 08_deploy -----------------------------------------------------------------------------------------------------
+
+
+@same_as(
+    "08-code",
+    "Divide by the scale, add the zero point, round, and keep the result between -128 and 127 with np.clip.",
+    lambda rng: {
+        "values": rng.uniform(-4, 8, whole(rng, 3, 6)).round(3),
+        "scale": whole(rng, 5, 40) / 1000,
+        "zero_point": whole(rng, -128, 127),
+    },
+)
+def int8_codes(values, scale, zero_point):
+    return np.clip(np.round(values / scale + zero_point), -128, 127)
+
+
+@same_as(
+    "08-range",
+    "256 codes have 255 steps between them. The code -128 stands for the lowest value: which code stands for 0, then? "
+    "Round it.",
+    lambda rng: {"lowest": -whole(rng, 0, 300) / 100, "highest": whole(rng, 10, 600) / 100},
+)
+def scale_and_zero_point(lowest, highest):
+    scale = (highest - lowest) / 255
+    return scale, round(-128 - lowest / scale)
+
+
+@same_as(
+    "08-agreement",
+    "argmax along axis 1 gives what each model answers; the labels play no part.",
+    lambda rng: {"one": rng.dirichlet(np.ones(4), 9), "other": rng.dirichlet(np.ones(4), 9)},
+)
+def share_of_same_answers(one, other):
+    return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())

@@ -12,7 +12,7 @@ import numpy as np
 from ipywidgets import HTML, Box, Dropdown, FloatSlider, Image, IntSlider, Layout, SelectionSlider, VBox
 from traitlets import Unicode
 
-from mbv2_lib import drawings, folders
+from mbv2_lib import drawings, folders, quantization
 from mbv2_lib.architecture import ROWS, mobilenet_v2_architecture
 from mbv2_lib.costs import PUBLISHED_RESULTS, convolution_cost, inverted_residual_cost, network_cost, residual_cost
 
@@ -400,3 +400,62 @@ def mistake_explorer(pictures, labels, probabilities, classes, start=None):
         mistake_words,
         4,
     )
+
+
+# -- rounding to a few levels ----------------------------------------------------------------------------------------
+
+SCALES = {"one a channel": (0, 1), "one for all": None}
+
+
+class Rounded(NamedTuple):
+    """A depthwise kernel (3, 3, channels), and what is left of it when its weights are whole numbers of a few bits."""
+
+    kernel: np.ndarray
+    rounded: np.ndarray
+    bits: int
+    stretch: float
+    scales: str
+    step: float  # between two levels; where each channel has its own, the middle one of them
+    clipped: float  # share of the weights beyond the last level
+
+    @property
+    def error(self):
+        return float(quantization.relative_error(self.kernel, self.rounded))
+
+    @property
+    def error_by_channel(self):
+        return quantization.relative_error(self.kernel, self.rounded, axis=(0, 1))
+
+
+def round_kernel(kernel, bits=8, stretch=1.0, scales="one a channel"):
+    """Round a kernel (3, 3, channels); at `stretch` 1.0 the largest weight just has the largest code."""
+    scale = stretch * quantization.scale_of(kernel, bits, SCALES[scales])
+    rounded = quantization.dequantize(quantization.quantize(kernel, scale, bits), scale)
+    beyond = np.abs(kernel) > scale * (2 ** (bits - 1) - 0.5)
+    return Rounded(kernel, rounded, bits, stretch, scales, float(np.median(scale)), float(beyond.mean()))
+
+
+def rounding_words(found):
+    """What `drawings.rounded` shows."""
+    errors = found.error_by_channel
+    return (
+        f"{found.bits} bits, {2**found.bits - 1} levels, scale {found.scales}, {found.stretch:.2f} times what the "
+        f"largest weight asks for: a step of {found.step:.5f}.<br>Rounding error {found.error:.2%} of the kernel; "
+        f"of the median channel {np.median(errors):.1%}, of the worst {errors.max():.1%}; "
+        f"{found.clipped:.1%} of the weights are cut off."
+    )
+
+
+def quantization_explorer(kernel):
+    """Sliders over the rounding of a depthwise kernel (3, 3, channels), see `quantization.fold`."""
+    text = {
+        "description": "Step",
+        "tooltip": "Times the step at which the largest weight fits",
+        "readout_format": ".2f",
+    }
+    controls = {
+        "bits": whole("Bits", "Of each weight; n bits give 2 to the n, less one, levels", 8, 2, 8),
+        "stretch": FloatSlider(1.0, min=0.2, max=1.6, step=0.1, **text, **LOOKS),
+        "scales": choice("Scales", "One for the whole kernel, or one for each channel", "one a channel", tuple(SCALES)),
+    }
+    return Explorer(controls, lambda **values: round_kernel(kernel, **values), drawings.rounded, rounding_words)

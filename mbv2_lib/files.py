@@ -52,5 +52,5 @@ def read_json(path):
     """The value that the JSON file at `path` holds. Raises UserError where it is missing or not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a JSON file, found {type(error).__name__} ({error})") from error

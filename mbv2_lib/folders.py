@@ -220,11 +220,21 @@ def folders_in(folder):
 
 
 def read_manifest(folder):
-    """The manifest (dict) that `write_folders` left in `folder`; None where there is none, or another program's."""
+    """The manifest (dict) that `write_folders` left in `folder`; None where there is none, or another program's.
+
+    Raises UserError where it is damaged.
+    """
     path = Path(folder) / "manifest.json"
     manifest = read_json(path) if path.exists() else None
-    ours = isinstance(manifest, dict) and {"format", "classes", "complete"} <= manifest.keys()
-    return manifest if ours else None
+    if not isinstance(manifest, dict) or not {"format", "classes", "complete"} <= manifest.keys():
+        return None
+    names, counts = manifest["classes"], manifest.get("counts", {})
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(counts, dict):
+        raise UserError(
+            f"{path}: expected a list of class names and counts by split, found others: it is damaged; run the same "
+            "mbv2 prepare into a new folder, or delete it if the pictures are your own"
+        )
+    return manifest
 
 
 def in_threads(work, batches, title, workers=None, progress=True):

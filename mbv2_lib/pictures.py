@@ -52,6 +52,8 @@ def on_white(picture):
     """What OpenCV decoded unchanged, BGRA of 8 or 16 bits, laid on white: uint8 RGB. None stays None."""
     if picture is None:
         return None
+    if picture.ndim == 2:  # grey with one transparent grey, whose transparency OpenCV drops
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGRA)
     values = picture.astype(np.float32) / np.iinfo(picture.dtype).max
     alpha = values[..., 3:]
     return np.round(255 * (values[..., 2::-1] * alpha + 1 - alpha)).astype(np.uint8)

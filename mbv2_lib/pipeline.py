@@ -61,7 +61,7 @@ def open_data(path, holdout=0):
         names = "".join(
             f"{Path(file).relative_to(path)} {Path(file).stat().st_size}\n" for s in splits for file in s[0]
         )
-        data = Data(*splits, folders.class_names(path), hashlib.sha256(names.encode()).hexdigest())
+        data = Data(*splits, folders.class_names(path), hashlib.sha256(os.fsencode(names)).hexdigest())
     return set_aside(data, holdout) if holdout else data
 
 

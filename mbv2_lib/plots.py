@@ -93,6 +93,7 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
             spread = 2 * np.asarray(errors[name])
             axes.fill_between(places, line - spread, line + spread, color=colour, alpha=0.15, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
@@ -188,7 +189,7 @@ def _tiles(values, side=64, gap=6):
     return np.block([list(row) for row in np.array_split(tiles, 2)])
 
 
-# -- how good the answers are ----------------------------------------------------------------------------------------
+# -- the series, the block, the data set -------------------------------------------------------------------------------
 
 
 def series(stations, here):
@@ -226,11 +227,11 @@ def answers(pictures, labels, probabilities, classes, top=3):
     for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
         likeliest = np.argsort(-row, kind="stable")[:top]
         above.imshow(picture)
-        above.set_title(_spaced(classes[label]), fontsize=9)
+        above.set_title(spaced(classes[label]), fontsize=9)
         colours = ["#99C7E0" if index == label else "0.85" for index in likeliest]
         below.barh(range(top), row[likeliest], color=colours)
         for line, index in enumerate(likeliest):
-            words = f"{_spaced(classes[index])} {row[index]:.0%}"
+            words = f"{spaced(classes[index])} {row[index]:.0%}"
             below.text(0.02, line, words, va="center", fontsize=8)
         below.set(xlim=(0, 1), ylim=(top - 0.5, -0.5))
         above.axis("off")
@@ -297,7 +298,7 @@ def gallery(pictures, titles, columns=8):
         axes.axis("off")
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
         axes.imshow(picture)
-        lines = [textwrap.fill(_spaced(line), 18) for line in title.split("\n")]
+        lines = [textwrap.fill(spaced(line), 18) for line in title.split("\n")]
         axes.set_title("\n".join(lines), fontsize=7.5)
     return figure
 
@@ -312,7 +313,7 @@ def superclasses(pictures, classes, members):
     axes.axis("off")
     for number, (superclass, names) in enumerate(members.items()):
         left, top = 8 + 424 * (number % 2), 114 * (number // 2)
-        axes.text(left, top + 14, superclass.replace("_", " "), fontsize=9, weight="bold", color=BLUE)
+        axes.text(left, top + 14, spaced(superclass), fontsize=9, weight="bold", color=BLUE)
         for place, name in enumerate(names):
             x = left + 82 * place
             picture = pictures[list(classes).index(name)]
@@ -320,6 +321,9 @@ def superclasses(pictures, classes, members):
             axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=6.5, ha="center", va="top")
     axes.set(xlim=(0, 840), ylim=(1140, 0), aspect="auto")  # hundredths of an inch, from the top left corner
     return figure
+
+
+# -- how good the answers are ----------------------------------------------------------------------------------------
 
 
 def exams(results, truth):
@@ -360,7 +364,7 @@ def confusions(confusion, names):
     figure = Figure(figsize=(8.2, 6.8), layout="constrained")
     axes = figure.subplots()
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
-    names = [_spaced(name) for name in names]
+    names = [spaced(name) for name in names]
     seaborn.heatmap(
         percent,
         ax=axes,
@@ -387,7 +391,7 @@ def class_bars(accuracy, errors, names, most=10):
     order = np.argsort(accuracy, kind="stable")
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
     for axes, (title, rows, colour) in zip(figure.subplots(1, 2, sharex=True), parts, strict=True):
-        axes.barh([_spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
+        axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=2 * errors[rows], fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
         axes.xaxis.set_major_formatter("{x:.0%}")
@@ -448,5 +452,6 @@ def leak(rows):
     return figure
 
 
-def _spaced(name):
+def spaced(name):
+    """A class name as words."""
     return name.replace("_", " ")

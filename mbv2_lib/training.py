@@ -24,6 +24,7 @@ class Learner(keras.Model):
         self.network = network
         self.size = size
         self.built = True  # the network came with its weights
+        self.supports_jit = keras.config.backend() != "tensorflow"  # whose warp XLA lacks; a GPU would ask for it
 
     def call(self, inputs, training=False):
         pictures = augmentation.enlarge(inputs["pictures"], self.size)
@@ -84,7 +85,7 @@ def computing_in(precision):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else precision)
     try:
-        yield precision
+        yield
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -96,7 +97,7 @@ def train(config, resume=False, callbacks=()):
     Returns the rows of history.csv. Raises UserError before the first epoch for data, weights or settings that do not
     fit, and later for a loss that is not a number or a disk that is full; whole epochs are kept.
     """
-    share_work_among_devices(config)
+    sharing = share_work_among_devices(config)
     data = pipeline.open_data(config.data, config.holdout)
     check_fits(config, data)
     plan = pipeline.Plan(
@@ -106,7 +107,7 @@ def train(config, resume=False, callbacks=()):
         config.size,
         RECIPES[config.recipe].augmentation,
         config.seed,
-        multiple_of=len(devices()),
+        multiple_of=sharing,
     )
     learner = build_learner(config, plan.steps)
     done = 0
@@ -136,13 +137,17 @@ def train(config, resume=False, callbacks=()):
 
 
 def share_work_among_devices(config):
-    """Where the backend has several devices, each takes its part of every batch (keras.distribution.DataParallel)."""
+    """On JAX, each of several devices takes its part of every batch (keras.distribution.DataParallel).
+
+    Returns how many share a batch. Raises UserError for a batch that does not divide by them.
+    """
     count = len(devices())
     if count == 1 or keras.config.backend() != "jax":
-        return
+        return 1
     if config.batch % count:
         raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}")
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices()))
+    return count
 
 
 def check_fits(config, data):

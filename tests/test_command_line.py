@@ -1,6 +1,7 @@
 """The five commands do the whole job, and a user's mistake gets one line and exit status 2, before any work is lost."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,11 @@ def test_a_damaged_state_is_not_resumed(work, tmp_path, capsys):
         ["train", "--classes", "10", "--recipe", "secret"],
         ["train", "--classes", "10", "--tclasses", "5"],
         ["train", "--classes", "10", "--dropout", "1.5"],
+        ["train", "--classes", "10", "--run", ""],
+        ["train", "--classes", "10", "--weights", ""],
+        ["prepare", "--out", ""],
+        ["prepare", "--dataset", "shapes100", "--out", "x", "--per-class", "1000000000000"],
+        ["check", ""],
         ["prepare", "--out", "x", "--quality", "0"],
         ["prepare", "--dataset", "mnist", "--out", "x"],
         ["prepare", "--dataset", "shapes100", "--out", "x", "--source", "y"],
@@ -258,3 +264,24 @@ def test_a_wrong_command_is_answered_without_waiting_for_tensorflow(tmp_path):
     for command in (["train", "--classes", "10", "--tclasses", "5"], ["check", str(tmp_path)]):
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
         assert done.stdout.strip().endswith("False")
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "mbv2_lib", "check", str(tmp_path)]
+    for split in folders.SPLITS:  # findings by the hundred: more than a pipe holds
+        for number in range(400):
+            (tmp_path / split / f"{'long' * 40}-{number}").mkdir(parents=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 141
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "numpy"])
+def test_a_backend_that_can_not_train_is_named(tmp_path, backend):
+    command = [sys.executable, "-m", "mbv2_lib", "train", "--classes", "100", "--run", str(tmp_path / "run")]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert backend in done.stderr and "unset KERAS_BACKEND" in done.stderr
+    assert not list(tmp_path.iterdir())

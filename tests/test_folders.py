@@ -136,7 +136,7 @@ def test_a_killed_run_leaves_whole_pictures_and_goes_on(tmp_path):
     assert all_bytes(out) == all_bytes(tmp_path / "at once")
     assert not leftovers(out)
     assert all(path.stat().st_mtime_ns == before for path, before in written.items()), "written twice"
-    expect_layout(out, 2)
+    expect_layout(out)
 
 
 def test_a_picture_cut_by_a_power_failure_is_written_again(tmp_path):
@@ -224,7 +224,7 @@ def test_a_file_size_limit_leaves_nothing_half_written(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "File too large" in done.stdout and done.stdout.count("\n") == 1 and not done.stderr
     assert list(all_bytes(other)) == [Path("manifest.json")] and not leftovers(other)
-    expect_layout(out, 2)
+    expect_layout(out)
 
 
 def test_a_file_in_the_place_of_the_folder_is_a_user_error(tmp_path):
@@ -253,6 +253,16 @@ def test_the_manifest_knows_the_order_of_the_classes(tmp_path):
     paths, labels = folders.list_images(tmp_path, "train")
     assert labels.dtype == np.int64 and labels.tolist() == [0] * 6 + [1] * 6
     assert [Path(path).parent.name for path in paths] == ["zebra"] * 6 + ["ant"] * 6
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"classes": 5', '{"classes": [1, 2]', '{"classes": ["a"], "counts": 7', "[" * 100_000]
+)
+def test_a_damaged_manifest_is_named(tmp_path, damage):
+    ending = ', "format": 1, "complete": true}' if damage.startswith("{") else ""
+    (tmp_path / "manifest.json").write_text(damage + ending)
+    with pytest.raises(UserError, match="manifest.json: expected"):
+        folders.read_manifest(tmp_path)
 
 
 def test_every_image_is_listed_and_nothing_else(tmp_path):

@@ -232,7 +232,7 @@ rng = np.random.default_rng(0)
 labels = np.tile(np.arange(4), 16)
 pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype("uint8")
 split = pipeline.Split(pictures, labels)
-pipeline.open_data = lambda path, holdout: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
+pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
 settings = {"size": 32, "batch": 16, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
 config = runs.TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
