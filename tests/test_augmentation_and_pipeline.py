@@ -1,9 +1,12 @@
 """Pictures vary as the dice say and no other way; every picture of an epoch comes once, with its label."""
 
+import os
+
 import cv2
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
 from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary, warped
@@ -269,3 +272,20 @@ def test_a_holdout_takes_as_many_of_each_class_and_always_the_same(monkeypatch):
     for wrong in (150, 500):
         with pytest.raises(UserError, match="--holdout: expected a multiple of the 100 classes"):
             pipeline.open_data("shapes100", wrong)
+
+
+def test_a_grey_png_with_a_transparent_grey_is_read(tmp_path):
+    grey = Image.fromarray(np.arange(64, dtype="uint8").reshape(8, 8))
+    grey.save(tmp_path / "grey.png", transparency=5)
+    (picture,) = pipeline.read_pictures([str(tmp_path / "grey.png")], 8)
+    np.testing.assert_array_equal(picture, np.stack([np.asarray(grey)] * 3, axis=-1))
+
+
+def test_names_that_are_no_utf8_are_read_as_they_stand(tmp_path):
+    for split in folders.SPLITS:
+        (tmp_path / split / "a").mkdir(parents=True)
+        name = os.path.join(os.fsencode(tmp_path / split / "a"), b"caf\xe9.png")  # noqa: PTH118
+        Image.new("RGB", (8, 8)).save(os.fsdecode(name))
+    data = pipeline.open_data(tmp_path)
+    assert len(data.digest) == 64 and data.classes == ["a"]
+    assert pipeline.read_pictures(data.train.pictures, 8).shape == (1, 8, 8, 3)

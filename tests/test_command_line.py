@@ -274,7 +274,8 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.stdout.close()
-    assert process.stderr.read() == "" and process.wait() == 141
+    said = process.stderr.read()
+    assert process.wait() == 141 and all(line.startswith("reading ") for line in said.splitlines()), said
 
 
 @pytest.mark.parametrize("backend", ["nonsense", "numpy"])

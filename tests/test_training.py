@@ -233,7 +233,7 @@ labels = np.tile(np.arange(4), 16)
 pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype("uint8")
 split = pipeline.Split(pictures, labels)
 pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
-settings = {"size": 32, "batch": 16, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
+settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
 config = runs.TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
 metrics = training.measure(config, runs.read_config(config.run)[1], "made", f"{config.run}/last.weights.h5")
@@ -257,5 +257,6 @@ def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one
         assert said.split()[-1] == str(devices)
     one, two = (runs.read_history(tmp_path / f"on-{devices}") for devices in (1, 2))
     assert [row["epoch"] for row in one] == [1, 2] and np.isfinite(one[-1]["val_loss"])
-    assert one[0]["loss"] == pytest.approx(two[0]["loss"], rel=0.02)
+    for one_epoch, two_epoch in zip(one, two, strict=True):  # one step an epoch: rounding has no time to grow
+        assert one_epoch["loss"] == pytest.approx(two_epoch["loss"], rel=1e-3)
     assert (tmp_path / "on-2" / "last.weights.h5").exists()
