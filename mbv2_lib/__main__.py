@@ -79,6 +79,7 @@ def parser():
     setting("--data", type=place, help='a prepared folder, a folder with train.bin and test.bin, or "shapes100"')
     setting("--alpha", type=above_zero, help="width multiplier (1.0)")
     setting("--expansion", type=whole, help="expansion of the blocks (6)")
+    setting("--block", choices=("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut"))
     setting("--dropout", type=float, help="share of the features left out in training (0.2)")
     setting("--recipe", choices=("first", "short", "modern"), help="how to train (first)")
     setting("--learning-rate", type=above_zero, help="in place of the recipe's")

@@ -6,7 +6,14 @@ from mbv2_lib.blocks import conv_bn, inverted_residual
 
 
 def mobilenet_v2(
-    input_shape=(224, 224, 3), classes=1000, alpha=1.0, expansion=6, dropout=0.2, pooling=None, weights=None
+    input_shape=(224, 224, 3),
+    classes=1000,
+    alpha=1.0,
+    expansion=6,
+    dropout=0.2,
+    pooling=None,
+    weights=None,
+    block=inverted_residual,
 ):
     """MobileNetV2, from RGB pictures to class probabilities, or to features for another head.
 
@@ -17,6 +24,7 @@ def mobilenet_v2(
     pooling: how a backbone ends: None for (n, h / 32, w / 32, 1280), "avg" or "max" for (n, 1280).
     weights: None for random ones, "imagenet" for those that Keras publishes (a download; the six published widths),
         all but the classifier where `classes` is not 1000.
+    block: what builds a block; `ablations.BLOCKS` has others to compare with.
     Returns a keras.Model with float32 outputs. Raises ValueError for an argument outside its range.
     Source: Table 2; section 6.1 for the dropout and ReLU6.
     """
@@ -31,8 +39,8 @@ def mobilenet_v2(
     pictures = keras.Input(input_shape, name="pictures")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="rescale")(pictures)
     x = conv_bn(x, stem, kernel=3, strides=2, name="stem")
-    for block in blocks:
-        x = inverted_residual(x, block.filters, block.strides, block.expansion, name=block.name)
+    for row in blocks:
+        x = block(x, row.filters, row.strides, row.expansion, name=row.name)
     x = conv_bn(x, head, kernel=1, name="head")
     if classes or pooling:
         pool = keras.layers.GlobalMaxPooling2D if pooling == "max" else keras.layers.GlobalAveragePooling2D

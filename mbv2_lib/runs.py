@@ -21,9 +21,10 @@ class TrainConfig:
 
     classes: outputs. data: what `pipeline.open_data` takes. run: the run folder. size: pixels of a side.
     batch: pictures a step. epochs: passes over the training pictures. alpha, expansion, dropout: see
-    `network.mobilenet_v2`. recipe: one of `recipes.RECIPES`. learning_rate: None for the recipe's own.
-    precision: "auto", "float32" or "bfloat16". seed: decides weights, order and dice. patience: epochs without a
-    better validation top-1 after which the run stops early, None for never. holdout: see `pipeline.open_data`.
+    `network.mobilenet_v2`. block: one of `ablations.BLOCKS`. recipe: one of `recipes.RECIPES`. learning_rate: None for
+    the recipe's own. precision: "auto", "float32" or "bfloat16". seed: decides weights, order and dice. patience:
+    epochs without a better validation top-1 after which the run stops early, None for never. holdout: see
+    `pipeline.open_data`.
     weights, tclasses: a weight file to start from and its number of classes.
     """
 
@@ -35,6 +36,7 @@ class TrainConfig:
     epochs: int = 300
     alpha: float = 1.0
     expansion: int = 6
+    block: str = "inverted-residual"
     dropout: float = 0.2
     recipe: str = "first"
     learning_rate: float | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mbv2_lib import __version__, augmentation, checking, evaluation, pipeline, plots, runs
+from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.backend import keras
 from mbv2_lib.callbacks import KeepRun, Progress
 from mbv2_lib.files import UserError, write_json
@@ -47,7 +48,8 @@ def build_network(config):
     with computing_in(config.precision):
         keras.utils.set_random_seed(config.seed)
         shape = (config.size, config.size, 3)
-        network = mobilenet_v2(shape, starting_classes, config.alpha, config.expansion, config.dropout)
+        block = BLOCKS[config.block]
+        network = mobilenet_v2(shape, starting_classes, config.alpha, config.expansion, config.dropout, block=block)
         if config.weights:
             runs.load_weights(network, config.weights, config.alpha, config.expansion, starting_classes)
         return network if starting_classes == config.classes else replace_head(network, config.classes)
@@ -154,6 +156,8 @@ def check_fits(config, data):
     """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
     if config.recipe not in RECIPES:
         raise UserError(f"--recipe: expected one of {', '.join(RECIPES)}, found {config.recipe}")
+    if config.block not in BLOCKS:
+        raise UserError(f"--block: expected one of {', '.join(BLOCKS)}, found {config.block}")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
     paths = [path for split in (data.train, data.validation) for path in split.pictures if isinstance(path, str)]

@@ -1,0 +1,119 @@
+"""Small runs side by side: what was tried, what each reached on pictures set aside, and the command that repeats it.
+
+`python -m mbv2_lib.sweeps ablations` trains what data/sweeps/ablations.csv lacks, run by run, and adds the rows.
+"""
+
+import argparse
+import csv
+import itertools
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from mbv2_lib import runs
+from mbv2_lib.files import whole_file
+
+FOLDER = Path(__file__).parents[1] / "data" / "sweeps"
+HELD_OUT = 5000  # training pictures that are set aside, to measure on; the test set stays unseen
+SMALL = {
+    "alpha": 0.5,
+    "size": 48,
+    "expansion": 6,
+    "block": "inverted-residual",
+    "recipe": "short",
+    "epochs": 4,
+    "seed": 0,
+}
+
+
+def tried():
+    """The settings of every run: dict of sweep to list of dicts with the keys of SMALL.
+
+    "design_space": width against resolution, and expansion at one of them. "ablations": the paper's, three seeds each.
+    "recipes": the first project's against later ones, two seeds each.
+    """
+    grid = [*itertools.product((0.35, 0.5, 0.75, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
+    space = [{"alpha": alpha, "size": size} for alpha, size in grid]
+    space += [{"expansion": expansion} for expansion in (1, 3, 9)]
+    blocks = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
+    changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), blocks)]
+    recipes = itertools.product(range(2), ("first", "short", "modern"))
+    taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
+    sweeps = {"design_space": space, "ablations": changed, "recipes": taught}
+    return {name: [SMALL | row for row in rows] for name, rows in sweeps.items()}
+
+
+def command(settings, data="data/cifar100"):
+    """The command that trains with these settings, as one line. 5,000 training pictures are set aside to measure on."""
+    said = {"classes": 100, "data": data, "batch": 128, "holdout": HELD_OUT} | settings | {"run": folder_of(settings)}
+    return "mbv2 train " + " ".join(f"--{flag} {shlex.quote(str(value))}" for flag, value in said.items())
+
+
+def folder_of(settings):
+    """A run folder whose name tells the settings."""
+    return "runs/sweeps/" + "-".join(str(value) for value in settings.values())
+
+
+def read(sweep):
+    """The rows of a sweep's CSV: list of dicts, numbers as numbers; none where there is no such file."""
+    path = FOLDER / f"{sweep}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def run(sweep, data="data/cifar100"):
+    """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on."""
+    for settings in tried()[sweep]:
+        rows = read(sweep)
+        if any(settings.items() <= row.items() for row in rows):
+            continue
+        line = command(settings, data)
+        folder = folder_of(settings)
+        resume = ["--resume"] if Path(folder, "state.npz").exists() else []
+        subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume], check=True)
+        write(sweep, [*rows, settings | reached(folder) | {"machine": machine(), "command": line}])
+
+
+def reached(folder):
+    """What a run came to: top-1 of its last epoch (not its best), and its minutes."""
+    history = runs.read_history(folder)
+    last = history[-1]
+    return {
+        "training_top1": round(last["top1"], 4),
+        "top1": round(last["val_top1"], 4),
+        "pictures": HELD_OUT,
+        "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
+    }
+
+
+def machine():
+    """What computes, in words."""
+    return f"{len(os.sched_getaffinity(0))} cores, {platform.machine().replace('_', '-')}"
+
+
+def write(sweep, rows):
+    """Write the rows as the sweep's CSV."""
+    with whole_file(FOLDER / f"{sweep}.csv") as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train what the CSV of a sweep lacks.")
+    parser.add_argument("sweep", choices=tried())
+    run(parser.parse_args().sweep)

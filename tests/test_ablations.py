@@ -1,0 +1,107 @@
+"""A changed block differs from the inverted residual in what it says and no more; a sweep can be repeated."""
+
+import csv
+import shlex
+
+import keras
+import numpy as np
+import pytest
+
+from mbv2_lib import runs, sweeps
+from mbv2_lib.__main__ import parser
+from mbv2_lib.ablations import BLOCKS, block_with
+from mbv2_lib.blocks import inverted_residual
+from mbv2_lib.network import mobilenet_v2
+
+
+def build(block, filters=8, strides=1, expansion=4):
+    keras.utils.set_random_seed(3)
+    given = keras.Input((6, 6, 8))
+    return keras.Model(given, block(given, filters, strides, expansion, name="block"))
+
+
+PICTURE = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype("float32")
+
+
+@pytest.mark.parametrize(("filters", "strides", "expansion"), [(8, 1, 4), (8, 2, 4), (16, 1, 4), (8, 1, 1)])
+def test_unchanged_it_is_the_inverted_residual(filters, strides, expansion):
+    one, other = (build(block, filters, strides, expansion) for block in (inverted_residual, block_with()))
+    np.testing.assert_array_equal(one.predict(PICTURE, verbose=0), other.predict(PICTURE, verbose=0))
+
+
+def test_no_variant_has_a_weight_more_or_less():
+    counts = {name: mobilenet_v2((32, 32, 3), 10, 0.35, block=block).count_params() for name, block in BLOCKS.items()}
+    assert len(set(counts.values())) == 1 and len(counts) == 4
+
+
+@pytest.mark.parametrize(("name", "shortcuts"), [("inverted-residual", 10), ("wide-shortcut", 10), ("no-shortcut", 0)])
+def test_as_many_shortcuts_as_the_paper_has_or_none(name, shortcuts):
+    network = mobilenet_v2((32, 32, 3), 10, 0.35, block=BLOCKS[name])
+    adds = [layer for layer in network.layers if isinstance(layer, keras.layers.Add)]
+    assert len(adds) == shortcuts
+    wide = name == "wide-shortcut"
+    for layer in adds:  # what is joined: the thin ends, or the expanded tensors, six times as many channels
+        projected = network.get_layer(layer.name.replace("_add", "_project")).output.shape[-1]
+        assert layer.output.shape[-1] == projected * (6 if wide else 1)
+
+
+def test_a_relu_bottleneck_puts_out_nothing_negative_before_its_shortcut():
+    assert build(BLOCKS["relu-bottleneck"], filters=16).predict(PICTURE, verbose=0).min() == 0
+    linear = build(inverted_residual, filters=16).predict(PICTURE, verbose=0)
+    rectified = build(BLOCKS["relu-bottleneck"], filters=16).predict(PICTURE, verbose=0)
+    np.testing.assert_allclose(rectified, linear.clip(0, 6), atol=1e-6)
+
+
+def test_a_wide_shortcut_carries_the_expanded_tensor_past_a_depthwise_convolution_that_does_nothing():
+    block = build(BLOCKS["wide-shortcut"], filters=8)
+    block.get_layer("block_depthwise").set_weights([np.zeros((3, 3, 32, 1))])
+    expanded = keras.Model(block.input, block.get_layer("block_expand_relu").output).predict(PICTURE, verbose=0)
+    kernel = block.get_layer("block_project").get_weights()[0][0, 0]
+    np.testing.assert_allclose(
+        block.predict(PICTURE, verbose=0), expanded @ kernel / np.sqrt(1 + 1e-3), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_every_run_of_the_sweeps_is_a_command_that_the_program_takes():
+    everything = [settings for rows in sweeps.tried().values() for settings in rows]
+    for settings in everything:
+        words = shlex.split(sweeps.command(settings))
+        said = vars(parser().parse_args(words[1:]))
+        assert words[0] == "mbv2" and settings.items() <= said.items()
+    assert len({sweeps.folder_of(settings) for settings in everything}) == len(everything) - 1  # in two sweeps: SMALL
+
+
+@pytest.mark.parametrize("sweep", [path.stem for path in sweeps.FOLDER.glob("*.csv")])
+def test_a_shipped_sweep_holds_what_it_says_it_tried(sweep):
+    rows = sweeps.read(sweep)
+    for row in rows:
+        settings = {name: row[name] for name in sweeps.SMALL}
+        assert settings in sweeps.tried()[sweep]
+        assert row["command"] == sweeps.command(settings) and row["pictures"] == sweeps.HELD_OUT
+        assert 0.01 < row["top1"] < 1 and row["minutes"] > 0 and row["machine"]
+    assert len({row["command"] for row in rows}) == len(rows)
+
+
+def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeps, "FOLDER", tmp_path)
+    first, second = ({**sweeps.SMALL, "seed": seed} for seed in (0, 1))
+    monkeypatch.setattr(sweeps, "tried", lambda: {"two": [first, second]})
+    asked = []
+
+    def trained(words, check):
+        asked.append(words)
+        folder = tmp_path / sweeps.folder_of(second if "--seed 1" in " ".join(words) else first)
+        folder.mkdir(parents=True)
+        runs.write_history(folder, [{"epoch": 1, "top1": 0.2, "val_top1": 0.25, "seconds": 90.0}])
+
+    monkeypatch.setattr(sweeps.subprocess, "run", trained)
+    sweeps.run("two")
+    assert len(asked) == 2
+    with (tmp_path / "two.csv").open() as file:
+        assert [(row["seed"], row["top1"], row["minutes"]) for row in csv.DictReader(file)] == [
+            ("0", "0.25", "1.5"),
+            ("1", "0.25", "1.5"),
+        ]
+    sweeps.run("two")
+    assert len(asked) == 2
