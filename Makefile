@@ -2,6 +2,7 @@
 # make test       runs every test
 # make lint       looks at the style of code and notebooks
 # make notebooks  executes them all anew, and measures what each costs
+# make bench      times what the program does against the usual ways, and writes benchmarks/results.md
 # Each sets up what it needs first. PYTHON=python3.12 make lab  takes another interpreter.
 
 PYTHON ?= python3
@@ -9,11 +10,11 @@ BIN := .venv/bin
 # One lock file for everybody: exact versions, only of what an extra asks for.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock
 
-.PHONY: setup lab notebooks test lint clean
+.PHONY: setup lab notebooks test lint bench clean
 
 setup: .venv/ready
 lab: .venv/ready
-	$(BIN)/jupyter lab --ServerApp.ip=localhost --notebook-dir=. notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --ServerApp.ip=localhost --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 notebooks: .venv/ready-to-test
 	$(BIN)/python notebooks/execute.py
@@ -23,6 +24,9 @@ test: .venv/ready-to-test
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: .venv/ready-to-test
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 .venv/ready: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "expected Python 3.11 to 3.13, found %d.%d: install one and say PYTHON=python3.11 make ..." % sys.version_info[:2])'

@@ -1,0 +1,213 @@
+"""Training on an accelerator, with and without each lever, and the depthwise convolution computed in two ways.
+
+    KERAS_BACKEND=jax python benchmarks/accelerator.py
+
+The levers: bfloat16; XLA (JAX always compiles; on TensorFlow it lacks the warp of the augmentation); several steps an
+execution; pictures that travel with 32 px and grow in the step; and, as a price to know, the augmentation. Shapes are
+static everywhere.
+"""
+
+import functools
+import time
+from statistics import median
+
+import numpy as np
+from pairs import arguments, figure, report, table
+
+from mbv2_lib import pipeline, training
+from mbv2_lib.architecture import mobilenet_v2_architecture
+from mbv2_lib.augmentation import Augmentation
+from mbv2_lib.backend import keras
+from mbv2_lib.costs import network_cost
+from mbv2_lib.recipes import RECIPES
+from mbv2_lib.runs import TrainConfig
+
+ops = keras.ops
+JAX = keras.config.backend() == "jax"
+ALL_ON = {"precision": "bfloat16", "xla": JAX, "together": 8, "small": True, "augmented": True}
+LEVERS = {
+    "all of them": {},
+    "float32": {"precision": "float32"},
+    "one step an execution": {"together": 1},
+    "224 px bytes in": {"small": False},
+    "no augmentation": {"augmented": False},
+} | ({} if JAX else {"no augmentation, but XLA": {"augmented": False, "xla": True}})
+
+
+def images_a_second(batch, size, alpha, executions, precision, xla, together, small, augmented):
+    """The rate of `Learner.fit` on random pictures: the median of three epochs after one that compiles."""
+    rng = np.random.default_rng(0)
+    side = 32 if small else size
+    steps = executions * together
+    # A step's pictures are drawn from two batches again and again: their number changes nothing but the host's memory.
+    split = pipeline.Split(rng.integers(0, 256, (2 * batch, side, side, 3), "uint8"), rng.integers(0, 100, 2 * batch))
+    augmentation = RECIPES["short"].augmentation if augmented else Augmentation()
+    plan = pipeline.Plan(split.labels, 100, batch, size, augmentation)
+    config = TrainConfig(classes=100, size=size, batch=batch, alpha=alpha, precision=precision)
+    learner = training.Learner(training.build_network(config), size)
+    learner.compile(
+        keras.optimizers.SGD(0.01, 0.9), "categorical_crossentropy", jit_compile=xla, steps_per_execution=together
+    )
+    batches, rates = pipeline.training_batches(split, plan), []
+    for _ in range(4):
+        start = time.perf_counter()
+        learner.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
+        rates.append(steps * batch / (time.perf_counter() - start))
+    keras.backend.clear_session()
+    return median(rates[1:])
+
+
+def lever_table(batches, size, alpha, executions, together, peak, most=None):
+    """Rows of text: each lever taken away, for each batch; a combination that fails says with what."""
+    rows = []
+    for name, change in list(LEVERS.items())[:most]:
+        settings = ALL_ON | {"together": together} | change
+        cells = []
+        for batch in batches:
+            try:
+                rate = images_a_second(batch, size, alpha, executions, **settings)
+            except Exception as error:  # out of memory, say: a result, too
+                cells.append(f"failed: {type(error).__name__}")
+                continue
+            # A step computes the forward pass three times over, and a multiply-add is two operations.
+            share = 6 * network_cost(alpha, resolution=size, classes=100).madds * rate / peak[settings["precision"]]
+            cells.append(f"{figure(rate)} ({share:.2%})")
+            print(f"{name}, batch {batch}: {cells[-1]}", flush=True)
+        rows.append([name, *cells])
+    return rows
+
+
+def measured_peak(side, precision):
+    """Operations a second of a product of two square matrices: what the device gives at best."""
+    matrix = ops.cast(np.random.default_rng(0).normal(size=(side, side)), precision)
+    return 2 * side**3 / seconds_a_call(compiled(ops.matmul), matrix, matrix)
+
+
+# -- the depthwise convolution -----------------------------------------------------------------------------------------
+
+
+def library_convolution(x, kernel, strides):
+    """The backend's own depthwise convolution: x (n, h, w, c), kernel (3, 3, c, 1)."""
+    return ops.depthwise_conv(x, kernel, strides, padding="same")
+
+
+def shifted_sums(x, kernel, strides):
+    """The same as nine shifted copies of x, each multiplied by one weight a channel, and added."""
+    height, width = x.shape[1:3]
+    rows, columns = -(-height // strides), -(-width // strides)
+    before_and_after = []
+    for length, out in ((height, rows), (width, columns)):
+        missing = max((out - 1) * strides + 3 - length, 0)
+        before_and_after.append((missing // 2, missing - missing // 2))
+    padded = ops.pad(x, [(0, 0), *before_and_after, (0, 0)])
+    return sum(
+        padded[:, i : i + (rows - 1) * strides + 1 : strides, j : j + (columns - 1) * strides + 1 : strides]
+        * kernel[i, j, :, 0]
+        for i in range(3)
+        for j in range(3)
+    )
+
+
+def compiled(function):
+    """The function compiled by XLA, on either backend."""
+    if JAX:
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)
+
+
+def gradients(function):
+    """A function of (x, kernel, y) that gives the gradients of sum(function(x, kernel) * y) by x and kernel."""
+    if JAX:
+        import jax
+
+        return jax.grad(lambda x, kernel, y: (function(x, kernel) * y).sum(), argnums=(0, 1))
+    import tensorflow as tf
+
+    def found(x, kernel, y):
+        with tf.GradientTape() as tape:
+            tape.watch([x, kernel])
+            loss = tf.reduce_sum(function(x, kernel) * y)
+        return tape.gradient(loss, (x, kernel))
+
+    return found
+
+
+def seconds_a_call(function, *given, calls=10, rounds=5):
+    """Seconds of one call: the median of some rounds, after a first that compiles."""
+    found = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        for _ in range(calls):
+            result = function(*given)
+        last = keras.tree.flatten(result)[-1]
+        np.asarray(ops.cast(ops.ravel(last)[0], "float32"))  # waits for the device
+        found.append((time.perf_counter() - start) / calls)
+    return median(found[1:])
+
+
+def depthwise_table(batch, size, precision, most=None):
+    """Rows of text: milliseconds of each depthwise convolution of the network, forward and gradient, in both ways."""
+    shapes, side = [], -(-size // 2)
+    for block in mobilenet_v2_architecture()[1]:
+        shapes.append((side, block.expanded, block.strides))
+        side = -(-side // block.strides)
+    rows, rng = [], np.random.default_rng(0)
+    for side, channels, strides in list(dict.fromkeys(shapes))[:most]:
+        out = -(-side // strides)
+        x, kernel, y = (
+            ops.cast(rng.normal(size=shape), precision)
+            for shape in ((batch, side, side, channels), (3, 3, channels, 1), (batch, out, out, channels))
+        )
+        cells = []
+        for lowering in (library_convolution, shifted_sums):
+            forward = functools.partial(lowering, strides=strides)
+            cells.append(1000 * seconds_a_call(compiled(forward), x, kernel))
+            cells.append(1000 * seconds_a_call(compiled(gradients(forward)), x, kernel, y))
+        rows.append([f"{side} x {side} x {channels}", strides, *map(figure, cells), f"{cells[1] / cells[3]:.2f}"])
+    return rows
+
+
+def main(argv=None):
+    options = arguments(__doc__, argv)
+    devices = ", ".join(training.devices())
+    title = "On an accelerator"
+    if options.tiny:
+        batches, size, alpha, executions, together, side, precision, most = (4,), 32, 0.35, 1, 2, 256, "float32", 2
+    elif devices.startswith("cpu"):
+        return report(options, "accelerator", title, text="This machine has no accelerator: not measured here.")
+    else:
+        batches, size, alpha, executions, together = (128, 256, 512, 1024), 224, 1.0, 4, 8
+        side, precision, most = 8192, "bfloat16", None
+    peak = {kind: measured_peak(side, kind) for kind in ("bfloat16", "float32")}
+    head = ["levers", *(f"batch {batch}" for batch in batches)]
+    shares = ", ".join(f"{kind} {rate / 1e12:.3g}" for kind, rate in peak.items())
+    levers = lever_table(batches, size, alpha, executions, together, peak, most)
+    lowerings = depthwise_table(batches[0], size, precision, most)
+    shape_head = ["input", "stride", "library", "its gradient", "shifted", "its gradient", "ratio of gradients"]
+    text = (
+        f"{device_name()} ({devices}), Keras on {keras.config.backend()}; {size} px, width {alpha}. Images a second, "
+        f"and in brackets the share of the peak that a product of {side} x {side} matrices reaches here (TFLOP/s: "
+        f"{shares}).\n\n{table(head, levers)}\n\nDepthwise convolutions at batch {batches[0]} in {precision}, "
+        f"compiled by XLA, milliseconds:\n\n{table(shape_head, lowerings)}"
+    )
+    return report(options, "accelerator", title, text=text)
+
+
+def device_name():
+    """What the backend calls its first device, such as NVIDIA H100 80GB HBM3."""
+    if JAX:
+        import jax
+
+        return jax.devices()[0].device_kind
+    import tensorflow as tf
+
+    cards = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(cards[0]).get("device_name", "GPU") if cards else "CPU"
+
+
+if __name__ == "__main__":
+    main()
