@@ -1,0 +1,79 @@
+"""What is said of the reference runs is what was measured: history, metrics, model card and README agree."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mbv2_lib import runs
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = sorted(path.parent for path in (ROOT / "data" / "reference_runs").glob("*/config.json"))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+every_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+
+
+def read(run):
+    return json.loads((run / "config.json").read_text()), json.loads((run / "metrics.json").read_text())
+
+
+def percent(share, digits=2):
+    return f"{100 * share:.{digits}f} %"
+
+
+def test_there_is_a_run_of_each_data_set():
+    assert {run.name.split("-")[0] for run in RUNS} == {"cifar100", "shapes100"}
+
+
+@every_run
+def test_the_history_has_each_epoch_once_and_ends_with_the_run(run):
+    config, _ = read(run)
+    assert [row["epoch"] for row in runs.read_history(run)] == list(range(1, config["epochs"] + 1))
+
+
+@every_run
+def test_the_weights_are_those_of_the_settings_and_small(run):
+    config, _ = read(run)
+    weights = run / "last.weights.h5"
+    assert runs.describe_weights(weights) == (config["alpha"], config["expansion"], config["classes"])
+    assert weights.stat().st_size <= 10e6
+
+
+@every_run
+def test_the_metrics_are_of_the_last_epoch_on_the_data_of_the_run(run):
+    config, metrics = read(run)
+    assert metrics["weights"] == "last" and metrics["data_digest"] == config["data_digest"]
+    assert metrics["top1_standard_error"] == pytest.approx(
+        (metrics["top1"] * (1 - metrics["top1"]) / metrics["pictures"]) ** 0.5
+    )
+    if not config["holdout"]:  # then the run was watched on the pictures that it was measured on
+        assert metrics["top1"] == pytest.approx(runs.read_history(run)[-1]["val_top1"])
+
+
+@every_run
+def test_the_model_card_and_the_readme_say_what_was_measured(run):
+    config, metrics = read(run)
+    minutes = sum(row["seconds"] for row in runs.read_history(run)) / 60
+    measured = [percent(metrics["top1"]), percent(metrics["top5"]), percent(metrics["top1_standard_error"])]
+    row = next(
+        line for line in README.splitlines() if line.startswith("|") and f"data/reference_runs/{run.name}" in line
+    )
+    for figure in (*measured, f"{minutes:.0f}"):
+        assert figure in row, f"README.md, {run.name}: {figure} is missing"
+    card = (run / "README.md").read_text(encoding="utf-8")
+    said = [
+        *measured,
+        f"{config['parameters']:,} parameters",
+        f"{minutes:.0f} minutes",
+        f"{metrics['pictures']:,} held-out pictures",
+        f"seed {config['seed']}",
+        f"{config['epochs']} epochs",
+        f"{metrics['copies_of_training']} ",
+        percent(metrics["top1_without_copies"]),
+        *(
+            f"| {group.replace('_', ' ')} | {percent(top1, 1)} |"
+            for group, top1 in metrics["top1_by_superclass"].items()
+        ),
+    ]
+    for figure in said:
+        assert figure in card, f"{run.name}/README.md: {figure} is missing"
