@@ -12,6 +12,7 @@ from mbv2_lib.files import UserError, write_json
 def main(argv=None):
     """Run one command. Returns the exit status: 0, 1 where `doctor` or `check` found something, 2 for an error."""
     said = parser().parse_args(argv)
+    make_streams_safe()
     try:
         status = said.function(said) or 0
         sys.stdout.flush()  # here, where a reader that has gone is still answered in order
@@ -28,6 +29,13 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("mbv2: stopped", file=sys.stderr)
         return 130
+
+
+def make_streams_safe():
+    """Write where the shell has closed standard error (2>&-), and names that are no UTF-8, without a complaint."""
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has it not
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class OneLineParser(argparse.ArgumentParser):

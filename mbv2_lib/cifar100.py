@@ -230,7 +230,11 @@ def _fetch(sources, cache, silence):
     failures = []
     for url, sha256 in sources:
         print(f"CIFAR-100: from {url}")
-        archive = cache / pooch.utils.unique_file_name(url)
+        try:
+            archive = cache / pooch.utils.unique_file_name(url)
+        except ValueError as error:  # no address at all
+            failures.append(f"{url}: {error}")
+            continue
         part = archive.with_name(archive.name + ".part")
         try:
             pooch.retrieve(url, sha256, archive.name, cache, downloader=partial(_download, part=part, silence=silence))

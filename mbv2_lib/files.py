@@ -40,7 +40,7 @@ def whole_file(path):
 def write_text(path, text):
     """Write `text` to `path`, whole or not at all. Raises UserError as `whole_file` does."""
     with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", errors="surrogateescape")  # a file name need not be UTF-8
 
 
 def write_json(path, value):
@@ -51,6 +51,6 @@ def write_json(path, value):
 def read_json(path):
     """The value that the JSON file at `path` holds. Raises UserError where it is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected a JSON file, found {type(error).__name__} ({error})") from error

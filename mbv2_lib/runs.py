@@ -98,13 +98,14 @@ def read_config(run):
     if not path.is_file():
         raise UserError(f"{run}: expected a run folder with config.json, found none; name the --run of `mbv2 train`")
     said = read_json(path)
-    names = [field.name for field in dataclasses.fields(TrainConfig)]
-    try:
-        return TrainConfig(**{name: said[name] for name in names}), said
-    except KeyError as missing:
-        raise UserError(
-            f"{path}: expected the setting {missing}, found none; was it written by another program?"
-        ) from None
+    for field in dataclasses.fields(TrainConfig):
+        found = said.get(field.name, "nothing") if isinstance(said, dict) else "a list or a value"
+        if not isinstance(found, field.type) and not (isinstance(found, int) and isinstance(float(found), field.type)):
+            raise UserError(
+                f"{path}: expected {field.name} as `mbv2 train` writes it, found {found!r}; was the file edited? Put "
+                "the setting right or begin anew"
+            )
+    return TrainConfig(**{field.name: said[field.name] for field in dataclasses.fields(TrainConfig)}), said
 
 
 def write_history(run, rows):
@@ -116,13 +117,18 @@ def write_history(run, rows):
 
 
 def read_history(run):
-    """The rows of history.csv as dicts of numbers; none where the run has none yet."""
+    """The rows of history.csv as dicts of numbers; none where the run has none yet. Raises UserError if damaged."""
     path = Path(run) / "history.csv"
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return [row | {"epoch": int(row["epoch"])} for row in rows]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UserError(
+            f"{path}: expected a number in every column, found a damaged file ({error}); begin anew"
+        ) from error
 
 
 def state_of(learner):
@@ -197,7 +203,7 @@ def describe_weights(path):
             layers = file["layers"]
             kernels = {name: layers[name]["vars/0"].shape for name in layers if name.startswith(("conv2d", "dense"))}
             widths = [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
     for alpha in (round(0.05 * step, 2) for step in range(1, 61)):
         for expansion in range(1, 11):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -120,22 +121,41 @@ def train(config, resume=False, callbacks=()):
     announce(config, data, learner, done)
     batches = functools.partial(pipeline.training_batches, data.train, plan)
     if done < config.epochs:
-        learner.fit(
-            batches(first_epoch=done),
-            steps_per_epoch=plan.steps,
-            initial_epoch=done,
-            epochs=config.epochs,
-            verbose=0,
-            shuffle=False,  # the plan has shuffled
-            callbacks=[
-                Progress(plan.steps, config.epochs),
-                KeepRun(config, data.validation, batches, done),
-                *callbacks,
-            ],
-        )
+        with told_in_one_line(config):
+            learner.fit(
+                batches(first_epoch=done),
+                steps_per_epoch=plan.steps,
+                initial_epoch=done,
+                epochs=config.epochs,
+                verbose=0,
+                shuffle=False,  # the plan has shuffled
+                callbacks=[
+                    Progress(plan.steps, config.epochs),
+                    KeepRun(config, data.validation, batches, done),
+                    *callbacks,
+                ],
+            )
     history = runs.read_history(config.run)
     plots.save(plots.curves(history), Path(config.run) / "curves.png")
     return history
+
+
+@contextlib.contextmanager
+def told_in_one_line(config):
+    """Raises UserError for what a user can mend and a backend wraps in words of its own: no memory, a picture gone."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        if ours := re.search(r"UserError: (.+)", said):
+            raise UserError(ours[1]) from error
+        if not any(words in said for words in ("MemoryError", "ResourceExhausted", "RESOURCE_EXHAUSTED", "is too big")):
+            raise
+        raise UserError(
+            f"--batch {config.batch} --size {config.size}: needs more memory than there is; choose smaller ones"
+        ) from error
 
 
 def share_work_among_devices(config):
@@ -185,7 +205,10 @@ def go_on(config, data, learner):
         )
     done, values = runs.read_state(config.run)
     if done:
-        for variable, value in zip(runs.state_of(learner), values, strict=True):
+        variables = runs.state_of(learner)
+        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+            raise UserError(f"{config.run}/state.npz: expected the state of this network, found another's; begin anew")
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
     return done
 

@@ -286,7 +286,7 @@ def test_progress_is_shown_in_plain_lines_where_there_is_no_terminal(server, tmp
     assert re.search(r"100 % of .*B/s, 00:00 left\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("source", ["http://", "ftp://localhost/cifar100.tgz"])
+@pytest.mark.parametrize("source", ["http://", "ftp://localhost/cifar100.tgz", "http://[::1"])
 def test_an_address_that_is_none_is_answered_at_once(source, tmp_path, monkeypatch):
     monkeypatch.setattr(cifar100.time, "sleep", lambda seconds: pytest.fail("asked again"))
     with pytest.raises(UserError, match="could not be fetched"):

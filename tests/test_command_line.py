@@ -11,6 +11,7 @@ import pytest
 
 from mbv2_lib import folders, pipeline, shapes100
 from mbv2_lib.__main__ import main
+from mbv2_lib.files import read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
 
 
@@ -286,3 +287,22 @@ def test_a_backend_that_can_not_train_is_named(tmp_path, backend):
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert backend in done.stderr and "unset KERAS_BACKEND" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_standard_error_is_no_error(work):
+    command = f"{sys.executable} -m mbv2_lib check {work / 'shapes'} 2>&-"
+    assert subprocess.run(command, shell=True, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_names_that_are_no_utf8_are_said_and_kept(tmp_path, capfd):
+    for split in folders.SPLITS:
+        for name in (b"caf\xe9", b"tea"):
+            folder = os.path.join(os.fsencode(tmp_path / split), name)  # noqa: PTH118
+            os.makedirs(folder)  # noqa: PTH103
+            with open(os.path.join(folder, b"x.jpg"), "wb") as file:  # noqa: PTH118, PTH123
+                file.write(b"no picture")
+    assert main(["check", str(tmp_path)]) == 1
+    assert "caf\\udce9" in capfd.readouterr().out
+    names = [os.fsdecode(b"caf\xe9"), "tea"]
+    write_json(tmp_path / "names.json", names)
+    assert read_json(tmp_path / "names.json") == names

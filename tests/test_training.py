@@ -1,12 +1,15 @@
 """A run can be killed, stopped, poisoned or run out of disk, and what was whole stays whole; it runs on JAX as well."""
 
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -260,3 +263,84 @@ def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one
     for one_epoch, two_epoch in zip(one, two, strict=True):  # one step an epoch: rounding has no time to grow
         assert one_epoch["loss"] == pytest.approx(two_epoch["loss"], rel=1e-3)
     assert (tmp_path / "on-2" / "last.weights.h5").exists()
+
+
+# -- run folders that somebody edited, and what a backend says in words of its own -------------------------------------
+
+
+@pytest.fixture
+def damaged(whole_run, tmp_path):
+    """A copy of the whole run, to be damaged."""
+    return shutil.copytree(whole_run, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("[1, 2]", "a list or a value"), ('{"classes": 4}', "nothing"), ("3", "a list or a value")],
+)
+def test_settings_that_are_none_are_named(content, found, damaged):
+    (damaged / "config.json").write_text(content)
+    with pytest.raises(UserError, match=f"config.json: expected .* found '{found}'"):
+        runs.read_config(damaged)
+
+
+@pytest.mark.parametrize(("name", "value"), [("alpha", "wide"), ("classes", 4.5), ("weights", 3), ("seed", None)])
+def test_a_setting_of_another_kind_is_named(name, value, damaged):
+    written = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(written | {name: value}))
+    with pytest.raises(UserError, match=f"expected {name} as"):
+        runs.read_config(damaged)
+
+
+def test_a_whole_number_is_a_width_too(damaged):
+    written = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(written | {"alpha": 1}))
+    assert runs.read_config(damaged)[0].alpha == 1
+
+
+@pytest.mark.parametrize("content", ["epoch,loss\nx,y\n", "epoch,loss\n1\n", "loss\n1\n", "epoch,loss\n1,2,3\n"])
+def test_a_damaged_history_is_named(content, damaged):
+    (damaged / "history.csv").write_text(content)
+    with pytest.raises(UserError, match="history.csv: expected a number in every column"):
+        runs.read_history(damaged)
+
+
+def test_the_state_of_another_network_is_named(data, damaged):
+    learner = training.build_learner(config_of(data, damaged, alpha=0.5, recipe="modern"), steps=3)
+    with pytest.raises(UserError, match="expected the state of this network"):
+        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner)
+
+
+def test_too_little_memory_is_said_in_one_line(data, tmp_path, monkeypatch):
+    def fails(*arguments, **settings):
+        np.zeros(10**15)
+
+    monkeypatch.setattr(training.Learner, "fit", fails)
+    with pytest.raises(UserError, match="--batch 8 --size 32: needs more memory"):
+        training.train(config_of(data, tmp_path / "run"))
+
+
+def test_a_picture_that_went_away_after_the_start_is_named(data, tmp_path, monkeypatch):
+    moved = shutil.copytree(data, tmp_path / "data")
+    gone = next((moved / "train" / "red").iterdir())
+    monkeypatch.setattr(training, "announce", lambda *said: gone.unlink())  # after all pictures were looked at
+    with pytest.raises(UserError, match=f"{gone.name}: expected a whole image") as problem:
+        training.train(config_of(moved, tmp_path / "run"))
+    assert "\n" not in str(problem.value)
+
+
+def test_another_error_of_a_backend_is_not_hidden(tmp_path):
+    with pytest.raises(ZeroDivisionError), training.told_in_one_line(config_of("data", tmp_path)):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("kind", ["group", "value"])
+def test_weights_of_an_odd_form_are_named(kind, tmp_path):
+    path = tmp_path / "odd.weights.h5"
+    with h5py.File(path, "w") as file:
+        if kind == "group":
+            file.create_group("layers/conv2d/vars/0")
+        else:
+            file["layers"] = 3
+    with pytest.raises(UserError, match="expected Keras weights of a MobileNetV2"):
+        runs.describe_weights(path)
