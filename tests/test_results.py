@@ -1,6 +1,7 @@
 """What is said of the reference runs is what was measured: history, metrics, model card and README agree."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,11 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
     ]
     for figure in said:
         assert figure in card, f"{run.name}/README.md: {figure} is missing"
+
+
+def test_the_readme_says_of_the_leak_what_the_notebook_measured():
+    notebook = (ROOT / "notebooks" / "05_accuracy.ipynb").read_text(encoding="utf-8")
+    leaked, clean = re.search(r"leaked ([\d.]+)%, clean ([\d.]+)%: gap", notebook).groups()
+    rows = [line for line in README.splitlines() if line.startswith("| the ")]
+    assert any("leaked" in row and f"| {leaked} % |" in row for row in rows)
+    assert any("clean" in row and f"| {clean} % |" in row for row in rows)
