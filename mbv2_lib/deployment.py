@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -83,7 +84,10 @@ def exporting():
         raise UserError(f"KERAS_BACKEND={keras.config.backend()}: exporting needs TensorFlow; unset KERAS_BACKEND")
     import tensorflow as tf
 
+    logger = logging.getLogger("tensorflow")  # a notebook shows what it says, whatever `quiet` drops
+    level = logger.level
     try:
+        logger.setLevel(logging.ERROR)
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -92,6 +96,8 @@ def exporting():
             f"{tempfile.gettempdir()}: the model could not be written there on its way ({error}); free some space, or "
             "set TMPDIR to a folder with more"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 # -- calibration and comparison ----------------------------------------------------------------------------------------
@@ -209,7 +215,7 @@ def with_onnx_label(content, label):
     import onnx
 
     model = onnx.load_from_string(content)
-    model.metadata_props.add(key=inference.LABEL, value=json.dumps(label, ensure_ascii=False))
+    model.metadata_props.add(key=inference.LABEL, value=json.dumps(label))
     return model.SerializeToString()
 
 

@@ -1,9 +1,14 @@
-"""An exported model, run without TensorFlow: NumPy and ai-edge-litert (or onnxruntime) are all it needs."""
+"""An exported model, run without TensorFlow: NumPy and ai-edge-litert (or onnxruntime) are all it needs.
+
+Where ai-edge-litert is missing and TensorFlow is loaded anyway, TensorFlow's older copy of LiteRT runs the file.
+"""
 
 import io
 import json
 import re
+import sys
 import time
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mbv2_lib import quantization
 from mbv2_lib.files import UserError
 from mbv2_lib.quiet import quiet
 
@@ -81,15 +87,38 @@ def _open_litert(path, threads):
     return Session(tuple(given["shape"]), tuple(answer["shape"]), read_label(path), run)
 
 
-def interpreter_of(path, **settings):
-    """The LiteRT interpreter for a .tflite file, ready to run. Raises UserError; see `open_model`."""
+class Runtime(NamedTuple):
+    """LiteRT as Python finds it: the name of its package, and the two classes that we need of it."""
+
+    name: str
+    interpreter: type
+    operations: type
+
+
+def runtime():
+    """The LiteRT Runtime: ai-edge-litert's, else that of a TensorFlow which is loaded already; None without both."""
     try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise UserError(f"{path}: running it needs ai-edge-litert, found none; {INSTALL}") from error
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        if (tensorflow := sys.modules.get("tensorflow")) is None:
+            return None
+        return Runtime("tensorflow", tensorflow.lite.Interpreter, tensorflow.lite.experimental.OpResolverType)
+    return Runtime("ai-edge-litert", Interpreter, OpResolverType)
+
+
+def interpreter_of(path, plain=False, **settings):
+    """The LiteRT interpreter for a .tflite file, ready to run. Raises UserError; see `open_model`.
+
+    plain: without the fast kernels.
+    """
+    if (found := runtime()) is None:
+        raise UserError(f"{path}: running it needs ai-edge-litert, found none; {INSTALL}")
+    if plain:
+        settings["experimental_op_resolver_type"] = found.operations.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        with quiet():  # it tells which delegate it takes
-            interpreter = Interpreter(model_path=str(path), **settings)
+        with quiet(), warnings.catch_warnings():  # it tells which delegate it takes, and TensorFlow's that it is old
+            warnings.simplefilter("ignore")
+            interpreter = found.interpreter(model_path=str(path), **settings)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: expected a LiteRT model, found something else ({error})") from error
@@ -118,7 +147,8 @@ def with_label(model, described):
     """The bytes of a .tflite file with `described` (a dict) in a zip archive at their end: `unzip -p` shows it."""
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo(LABEL), json.dumps(described, indent=2, ensure_ascii=False))
+        text = json.dumps(described, indent=2, ensure_ascii=False)
+        archive.writestr(zipfile.ZipInfo(LABEL), text.encode(errors="surrogateescape"))  # as files.write_text
     return file.getvalue()
 
 
@@ -126,7 +156,7 @@ def read_label(path):
     """What `with_label` wrote into the file at `path`; None where there is nothing of the kind."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(LABEL))
+            return json.loads(archive.read(LABEL).decode(errors="surrogateescape"))
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
         return None
 
@@ -156,10 +186,7 @@ def activations(path, picture):
     Codes are turned back into the values that they stand for. Names are those of `costs.network_cost`. Runs without
     the fast kernels, which keep nothing between layers.
     """
-    from ai_edge_litert.interpreter import OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = interpreter_of(path, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True)
+    interpreter = interpreter_of(path, plain=True, experimental_preserve_all_tensors=True)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None])
     interpreter.invoke()
     details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
@@ -170,4 +197,35 @@ def activations(path, picture):
             scale, zero = detail["quantization"]
             codes = interpreter.get_tensor(detail["index"])[0].astype(np.float32)
             found[match[1]] = (codes - zero) * scale if scale else codes
+    return found
+
+
+def layer_errors(path, other, pictures):
+    """How far each layer of one .tflite model is from the same layer of another: dict of name to relative error.
+
+    path: the model that counts as right, as a rule in float32; other: the one that is measured. pictures:
+    (n, size, size, 3) uint8; the mean over them is returned. 0 says equal, 1 that as much is wrong as was there.
+    """
+    found = {}
+    for picture in pictures:
+        right, measured = activations(path, picture), activations(other, picture)
+        for name, values in right.items():
+            found.setdefault(name, []).append(quantization.relative_error(values, measured[name]))
+    return {name: float(np.mean(errors)) for name, errors in found.items()}
+
+
+def ranges(path):
+    """How far the operations of an int8 .tflite model can count, in order: list of (operation, lowest, highest).
+
+    Values beyond are cut off. Operations that compute in floats have no such ends, and are left out.
+    """
+    interpreter = interpreter_of(path, plain=True)
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    found = []
+    for operation in interpreter._get_ops_details():
+        detail = details[operation["outputs"][0]]
+        scale, zero = detail["quantization"]
+        if scale:
+            codes = np.iinfo(detail["dtype"])
+            found.append((operation["op_name"], (codes.min - zero) * scale, (codes.max - zero) * scale))
     return found

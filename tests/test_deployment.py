@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import logging
+import os
 import resource
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -75,6 +78,27 @@ def test_the_layers_of_both_files_carry_the_names_of_the_network(exported, train
         expected = np.asarray(model(held_out.pictures[:1].astype("float32")))[0]
         np.testing.assert_allclose(plain[name], expected, atol=1e-3)
         assert np.abs(rounded[name] - expected).mean() < 0.2 * np.abs(expected).mean()
+
+
+def test_the_error_of_a_layer_is_the_mean_of_a_ratio_of_lengths(exported, trained):
+    three = trained[1].pictures[:3]
+    found = inference.layer_errors(*exported, three)
+    for name in ("stem", "block_7_add", "classifier"):
+        right, rounded = (np.stack([inference.activations(path, p)[name].ravel() for p in three]) for path in exported)
+        expected = (np.linalg.norm(right - rounded, axis=1) / np.linalg.norm(right, axis=1)).mean()
+        assert found[name] == pytest.approx(expected, rel=1e-4) and found[name] > 1e-3
+    assert len(found) == 64 and set(inference.layer_errors(exported[0], exported[0], three).values()) == {0}
+
+
+def test_a_file_counts_from_black_to_white_and_no_layer_leaves_its_range(exported, trained):
+    found = inference.ranges(exported[1])
+    assert [operation for operation, *_ in found[:4]] == ["QUANTIZE", "MUL", "ADD", "CONV_2D"]
+    np.testing.assert_allclose([found[0][1:], found[2][1:]], [(0, 255), (-1, 1)], atol=0.01)
+    layers = list(inference.activations(exported[1], trained[1].pictures[0]).values())
+    convolutions = [ends for operation, *ends in found if operation in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")][1:]
+    for (lowest, highest), values in zip(convolutions, layers, strict=False):
+        assert lowest - 1e-4 <= values.min() and values.max() <= highest + 1e-4 < 20
+    assert {operation for operation, *_ in inference.ranges(exported[0])} == set()
 
 
 def test_onnx_agrees_where_its_libraries_are_installed(trained, tmp_path):
@@ -174,6 +198,24 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capfd):
     assert not [path for path in tmp_path.rglob("*") if "half" in path.name]
 
 
+def test_an_export_says_nothing_on_its_way():
+    logger, told = logging.getLogger("tensorflow"), []
+    handler, level = logging.Handler(), logger.level
+    handler.emit = lambda record: told.append(record.getMessage())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with deployment.exporting():
+            logger.info("Assets written to: somewhere")
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+        assert told == []
+        logger.info("as before")
+        assert told == ["as before"]
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
 def test_another_backend_than_tensorflow_is_named(trained, monkeypatch):
     monkeypatch.setattr(deployment.keras.config, "backend", lambda: "jax")
     with pytest.raises(UserError, match="KERAS_BACKEND=jax: exporting needs TensorFlow"):
@@ -201,7 +243,25 @@ def test_a_model_whose_class_names_are_not_as_many_as_its_answers(exported, samp
 
 def test_a_missing_runtime_is_named_with_the_way_to_install_it(exported, samples, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    assert inference.runtime() is None
     assert "pip install -e '.[deploy]'" in complaint(capfd, "predict", "--model", exported[0], *samples)
+    assert "tensorflow" not in sys.modules  # nor is it loaded for this
+
+
+def test_where_tensorflow_is_loaded_its_own_runtime_steps_in(exported, trained, monkeypatch, capfd):
+    pictures_ = trained[1].pictures[:20]
+    own = [inference.open_model(path).predict(pictures_) for path in exported]
+    layers = inference.activations(exported[1], pictures_[0])
+    assert inference.runtime().name == "ai-edge-litert"
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    assert inference.runtime().name == "tensorflow"
+    capfd.readouterr()
+    for path, expected, step in zip(exported, own, (1e-5, 1 / 64), strict=True):  # int8 may round another way
+        np.testing.assert_allclose(inference.open_model(path).predict(pictures_), expected, atol=step)
+    for name, values in inference.activations(exported[1], pictures_[0]).items():
+        np.testing.assert_allclose(values, layers[name], atol=0.05 * np.abs(values).max(), err_msg=name)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_file_that_is_no_picture_is_named_and_the_others_are_answered(exported, samples, capfd):
@@ -288,3 +348,12 @@ def test_a_broken_picture_gets_a_sentence(damage, why, tmp_path):
     with pytest.raises(UserError, match=f"it.png: expected a whole image, found that {why}") as raised:
         pictures.decode(data, "it.png")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["café", os.fsdecode(b"caf\xe9"), "咖啡"])
+def test_names_of_classes_in_any_letters_travel_with_the_file(name, exported, tmp_path):
+    content = exported[0].read_bytes()
+    bare, described = content[: content.rfind(b"PK\x03\x04")], inference.read_label(exported[0])
+    classes = [name, *described["classes"][1:]]
+    path = deployment.write_model(tmp_path / "named.tflite", bare, described | {"classes": classes})
+    assert inference.open_model(path).classes == classes
