@@ -19,6 +19,7 @@ from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 from mbv2_lib.architecture import ROWS
 from mbv2_lib.costs import PUBLISHED_RESULTS
 from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK, spaced
+from mbv2_lib.trade_offs import pareto_front
 
 INK, GREY, LIGHT, PALE = "#222222", "#666666", "#a9a9a9", "#e4e4e4"
 DPI = 100
@@ -305,6 +306,79 @@ def round_trip(trips, place):
     return page
 
 
+# -- a network for a budget ------------------------------------------------------------------------------------------
+
+
+def budget(view):
+    """Accuracy against multiply-adds with the networks that fit lit up, and the best one's costs in its limits.
+
+    view: `explorers.BudgetView`.
+    """
+    page = Page(860, 350)
+    place = "ImageNet, as published" if view.networks == "published" else "CIFAR-100, short runs measured here"
+    page.write(45, 334, f"top-1 on {place}", 10, ha="left")
+    if view.choice.candidates:
+        _candidates(page, view.choice)
+        _gauges(page, view)
+    else:
+        page.write(270, 190, "no networks", 10, GREY)
+        page.write(650, 190, f"limits: {', '.join(short(limit) for limit in view.choice.budget.values())}", 9, GREY)
+    return page
+
+
+def _candidates(page, choice):
+    """The networks of a table, those within the budget in blue; the front; a line at the limit of multiply-adds."""
+    left, right, floor, ceiling = 45, 500, 56, 292
+    madds, top1 = (np.array([getattr(one, key) for one in choice.candidates]) for key in ("madds", "top1"))
+    least, most = np.log10(madds.min() / 1.3), np.log10(madds.max() * 1.3)
+    step = 0.1 if np.ptp(top1) > 0.15 else 0.05
+    low, high = step * np.floor((top1.min() - 0.01) / step), step * np.ceil((top1.max() + 0.01) / step)
+
+    def at(madds, top1):
+        across = (np.log10(madds) - least) / (most - least)
+        return left + (right - left) * np.clip(across, 0, 1), floor + (ceiling - floor) * (top1 - low) / (high - low)
+
+    for share in np.arange(low, high + 0.01, step):
+        y = at(1, share)[1]
+        page.line([(left, y), (right, y)], LIGHT if share == low else PALE, 0.8, zorder=0)
+        page.write(left - 6, y, f"{share:.0%}", 8, GREY, ha="right")
+    for tick in (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8):
+        if least <= np.log10(tick) <= most:
+            page.write(at(tick, low)[0], floor - 12, f"{tick / 1e6:.0f} M", 8, GREY)
+    page.write(272, 20, "multiply-adds; the dark line joins the front, the orange one is your limit", 9, GREY)
+    page.strokes([[at(madds[row], top1[row]) for row in pareto_front(madds, top1)]], INK, 1, zorder=1)
+    limit = at(choice.budget["madds"], low)[0]
+    page.line([(limit, floor), (limit, ceiling)], ORANGE, 2)
+    fits = [one in choice.fitting for one in choice.candidates]
+    dots = [at(*pair) for pair in zip(madds, top1, strict=True)]
+    colours = [BLUE if fit else LIGHT for fit in fits]
+    page.dots(list(zip(dots, colours, strict=True)), 5, zorder=2.5)
+    if choice.best:
+        page.line([at(choice.best.madds, choice.best.top1)], ORANGE, marker="o", ms=13, mfc="none", mew=2, zorder=3)
+    page.dots([((left + 8, 312), BLUE), ((left + 128, 312), LIGHT)], 5)
+    page.write(left + 18, 312, f"fit the budget: {sum(fits)}", 8, ha="left")
+    page.write(left + 138, 312, f"do not: {len(fits) - sum(fits)}", 8, ha="left")
+
+
+def _gauges(page, view):
+    """The settings and the accuracy of the best network, and how much of each limit it uses."""
+    left, wide, found = 560, 270, view.shown
+    title = "the best that fits" if view.choice.best else "nothing fits; the nearest"
+    page.write(left, 334, title, 10, INK if view.choice.best else ORANGE, ha="left", weight="bold")
+    settings = f"width {found.alpha:.2f}, {found.resolution} px, expansion {found.expansion}"
+    page.write(left, 304, settings, 11, ha="left")
+    page.write(left, 278, f"top-1 {found.top1:.1%} ± {found.error:.1%}", 11, ha="left")
+    page.write(left, 258, "± is one standard error, of the pictures", 8, GREY, ha="left")
+    names = ("multiply-adds", "parameters", "peak memory, int8")
+    for row, (name, (key, limit)) in enumerate(zip(names, view.choice.budget.items(), strict=True)):
+        unit, y = "B" if key == "peak_bytes" else "", 206 - 70 * row
+        used = getattr(found, key)
+        page.write(left, y, name, 9, ha="left", weight="bold")
+        page.write(left + wide, y, f"{short(used, unit)} of {short(limit, unit)}", 9, ha="right")
+        page.boxes([(left, y - 28, wide, 16)], PALE)
+        page.boxes([(left, y - 28, wide * min(used / limit, 1), 16)], BLUE if used <= limit else ORANGE)
+
+
 # -- rounding to a few levels ----------------------------------------------------------------------------------------
 
 
@@ -384,3 +458,40 @@ def mistakes(found):
     if not found.pictures:
         page.write(385, 300, "none", 10, GREY, ha="left")
     return page
+
+
+def tried(found):
+    """A picture, the square that the models see of it, and their likeliest classes. found: `try_it.Tried`."""
+    page = Page(860, 330)
+    if found.problem:
+        page.write(430, 165, "No picture. The words below say why.", 11, GREY)
+        return page
+    (height, width), side = found.picture.shape[:2], found.seen.shape[0]
+    columns = (
+        (in_square(found.picture, 180), f"the picture, {width}×{height}"),
+        (found.seen, f"what the models see, {side}×{side}"),
+    )
+    for column, (picture, title) in enumerate(columns):
+        page.photograph(picture, 10 + 200 * column, 75, 180)
+        page.write(100 + 200 * column, 273, title, 10)
+    for row, (answer, colour) in enumerate(zip(found.answers, (BLUE, ORANGE), strict=True)):
+        top = 312 - 160 * row
+        page.write(582, top, f"{answer.model}: {answer.milliseconds:.2f} ms", 10, ha="left", weight="bold")
+        bars = [(582, top - 32 - 24 * line, 200 * share, 16) for line, (_, share) in enumerate(answer.top)]
+        page.boxes(bars, colour)
+        for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
+            words = textwrap.shorten(spaced(name), 24, placeholder=" ...")
+            page.write(left - 8, bottom + 7, words, ha="right", parse_math=False)  # a name may hold a $
+            page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
+    return page
+
+
+def in_square(picture, side):
+    """A uint8 RGB picture (h, w, 3) at its own proportions in a white square (side, side, 3)."""
+    height, width = (max(1, round(side * extent / max(picture.shape[:2]))) for extent in picture.shape[:2])
+    shrinks = max(picture.shape[:2]) > side
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = small
+    return square

@@ -438,6 +438,59 @@ def gain(one, other, pictures):
     return one - other, np.sqrt((one * (1 - one) + other * (1 - other)) / pictures)
 
 
+# ---- 07_trade_offs -------------------------------------------------------------------------------------------------
+
+
+@same_as(
+    "07-intensity",
+    "At each of the h * w places the layer does channels * filters multiply-adds. It reads h * w * channels values and "
+    "channels * filters weights and writes h * w * filters values, each of four bytes.",
+    lambda rng: {
+        "h": whole(rng, 1, 56),
+        "w": whole(rng, 1, 56),
+        "channels": 8 * whole(rng, 1, 40),
+        "filters": 8 * whole(rng, 1, 40),
+    },
+)
+def pointwise_madds_per_byte(h, w, channels, filters):
+    moved = h * w * channels + channels * filters + h * w * filters
+    return h * w * channels * filters / (4 * moved)
+
+
+def _some_networks(rng):
+    """Costs (n, 2) and accuracies (n,), whole numbers so that some are equal."""
+    count = whole(rng, 4, 8)
+    return {"costs": rng.integers(1, 6, (count, 2)), "accuracies": rng.integers(50, 56, count)}
+
+
+def _some_networks_and_a_wish(rng):
+    costs, accuracies = _some_networks(rng).values()
+    return {"costs": costs[:, 0] * 10 + np.arange(len(costs)), "accuracies": accuracies, "wanted": accuracies[0].item()}
+
+
+@same_as(
+    "07-cheapest",
+    "Give the rows that are not accurate enough an infinite cost: np.where(accuracies >= wanted, costs, np.inf). Then "
+    "argmin.",
+    _some_networks_and_a_wish,
+)
+def cheapest_row(costs, accuracies, wanted):
+    return int(np.where(accuracies >= wanted, costs, np.inf).argmin())
+
+
+@same_as(
+    "07-beaten",
+    "For row i: no_worse = (costs <= costs[i]).all(axis=1) & (accuracies >= accuracies[i]) says who costs no more and "
+    "is as accurate. Among those, look for one that is cheaper in some column or more accurate.",
+    _some_networks,
+)
+def beaten_rows(costs, accuracies):
+    figures = np.column_stack([costs, -accuracies])  # less is better in every column
+    no_worse = (figures[None] <= figures[:, None]).all(axis=2)
+    better = (figures[None] < figures[:, None]).any(axis=2)
+    return (no_worse & better).any(axis=1)
+
+
 # ---- 08_deploy -----------------------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,22 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from ipywidgets import HTML, Box, Dropdown, FloatSlider, Image, IntSlider, Layout, SelectionSlider, VBox
+from ipywidgets import (
+    HTML,
+    Box,
+    Button,
+    Dropdown,
+    FloatSlider,
+    Image,
+    IntSlider,
+    Layout,
+    SelectionSlider,
+    Textarea,
+    VBox,
+)
 from traitlets import Unicode
 
-from mbv2_lib import drawings, folders, quantization
+from mbv2_lib import drawings, folders, quantization, trade_offs
 from mbv2_lib.architecture import ROWS, mobilenet_v2_architecture
 from mbv2_lib.costs import PUBLISHED_RESULTS, convolution_cost, inverted_residual_cost, network_cost, residual_cost
 
@@ -400,6 +412,92 @@ def mistake_explorer(pictures, labels, probabilities, classes, start=None):
         mistake_words,
         4,
     )
+
+
+# -- a network for a budget ------------------------------------------------------------------------------------------
+
+MADDS = {f"{count} M": count * 10**6 for count in (1, 2, 5, 10, 20, 50, 100, 200, 300, 600)}
+PARAMETERS = {f"{count} M": round(count * 1e6) for count in (0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 7)}
+MEMORY = {f"{count} kB": count * 1000 for count in (16, 32, 64, 128, 256, 512)}
+MEMORY |= {f"{count} MB": count * 10**6 for count in (1, 2, 4, 8)}
+NETWORKS = {"published": trade_offs.published, "measured": trade_offs.measured}
+COSTS = {
+    "madds": "multiply-adds",
+    "parameters": "parameters",
+    "peak_bytes": "bytes of int8 memory at the peak",
+}
+
+
+class BudgetView(NamedTuple):
+    """Which of the two tables of networks, and what a budget leaves of it (`trade_offs.Choice`)."""
+
+    networks: str
+    choice: object
+
+    @property
+    def shown(self):
+        """The Candidate whose costs are held against the limits: the best, or the nearest where none fits."""
+        return self.choice.best or self.choice.next_best
+
+
+def view_budget(madds="100 M", parameters="3 M", memory="1 MB", networks="published"):
+    """Look for the best network within three limits, each written as on its slider.
+
+    networks: "published" (ImageNet) or "measured" (CIFAR-100). Memory is that of activations in int8.
+    """
+    limits = MADDS[madds], PARAMETERS[parameters], MEMORY[memory]
+    return BudgetView(networks, trade_offs.choose(NETWORKS[networks](), **dict(zip(COSTS, limits, strict=True))))
+
+
+def named(network):
+    """A Candidate's settings in words."""
+    return f"width {network.alpha:.2f}, {network.resolution} pixels, expansion {network.expansion}"
+
+
+def budget_words(view):
+    """What `drawings.budget` shows."""
+    choice, best, next_best = view.choice, view.choice.best, view.choice.next_best
+    limits = ", ".join(f"{drawings.short(choice.budget[key])} {words}" for key, words in COSTS.items())
+    told = f"{limits}: {len(choice.fitting)} of the {len(choice.candidates)} {view.networks} networks fit.<br>"
+    if best:
+        costs = ", ".join(f"{getattr(best, key):,} {words}" for key, words in COSTS.items())
+        place = "ImageNet" if view.networks == "published" else "CIFAR-100"
+        told += f"The best of them: {named(best)}, {best.top1:.1%} top-1 on {place}; {costs}.<br>"
+        level = [one for one in choice.fitting if trade_offs.level(best, one)]
+        told += f"Within two standard errors of it: {len(level) - 1} more that fit.<br>"
+    if next_best:
+        ratio, key = trade_offs.excess(next_best, choice.budget)
+        limit = COSTS[key].removeprefix("bytes of ")
+        told += f"The nearest {'better one' if best else 'network'}: {named(next_best)}, {next_best.top1:.1%}; "
+        told += f"it needs {ratio:.2f} times the limit of {limit}."
+    else:
+        told += "No network of the table is better." if best else "data/sweeps/design_space.csv is missing."
+    return told
+
+
+def design_explorer():
+    """Sliders over a budget: which networks keep to it, the best of them, and a button that writes its command."""
+    controls = {
+        "madds": choice("MAdds", "The most multiply-adds for one picture", "100 M", tuple(MADDS)),
+        "parameters": choice("Parameters", "The most parameters", "3 M", tuple(PARAMETERS)),
+        "memory": choice("Peak memory", "The most memory for activations, in int8", "1 MB", tuple(MEMORY)),
+        "networks": choice("Networks", "Published for ImageNet, or measured here", "published", tuple(NETWORKS)),
+    }
+    explorer = Explorer(controls, view_budget, drawings.budget, budget_words, 6)
+    says = {"description": "Write the command", "tooltip": "The command that trains the best network"}
+    explorer.button = Button(**says, layout=Layout(width="12em"))
+    explorer.command = Textarea(description="Command", rows=3, layout=Layout(width="860px", max_width="100%"))
+    explorer.button.on_click(lambda _: setattr(explorer.command, "value", command_of(explorer.values())))
+    for control in controls.values():  # a command beside another network would mislead
+        control.observe(lambda _: setattr(explorer.command, "value", ""), names="value")
+    explorer.children = (*explorer.children, explorer.button, explorer.command)
+    return explorer
+
+
+def command_of(values):
+    """The command that trains the best network within a budget, or why there is none."""
+    best = view_budget(**values).choice.best
+    return best.command if best else "No network fits: move a slider to the right."
 
 
 # -- rounding to a few levels ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 from PIL import Image  # matplotlib brings it
 
 from mbv2_lib.files import whole_file
@@ -449,6 +449,174 @@ def leak(rows):
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="upper left")
+    return figure
+
+
+# -- what a network gives for what it takes --------------------------------------------------------------------------
+
+LOOKS = (("#4d9cca", "v"), (BLUE, "o"), ("#00507d", "s"), (GREEN, "D"), (ORANGE, "^"), (PINK, "P"))
+
+
+def against(panels, xlabel, ylabel, percent=True):
+    """Points joined by lines over a logarithmic cost, a line a name, in panels side by side.
+
+    panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
+    are shares, else they have a logarithmic axis, too.
+    """
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    for axes, (title, rows_of) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (name, rows), (colour, marker) in zip(rows_of.items(), LOOKS, strict=False):
+            cost, value, *error = np.transpose(sorted(rows))
+            error = 2 * error[0] if error else None
+            axes.errorbar(cost, value, error, color=colour, marker=marker, ms=5, lw=1.3, elinewidth=1, label=name)
+        axes.set(title=title, xlabel=xlabel, xscale="log")
+        _plain_ticks(axes.xaxis)
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        else:
+            axes.set_yscale("log")
+            _plain_ticks(axes.yaxis)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def _plain_ticks(axis):
+    """1, 2, 5, 10 ... on a logarithmic axis, written out."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def fronts(panels, names, accuracies, errors):
+    """Accuracy against several costs: those on each front filled, joined and named, the others hollow.
+
+    panels: {cost: (values (n,), rows on the front)}; names, accuracies, errors: (n,); errors are drawn doubled.
+    """
+    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
+    accuracies, errors = np.asarray(accuracies), np.asarray(errors)
+    for axes, (cost, (values, front)) in zip(figure.subplots(2, 2, sharey=True).flat, panels.items(), strict=True):
+        values = np.asarray(values)
+        axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.85", elinewidth=1, zorder=0)
+        axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
+        axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
+        for place, row in enumerate(front):  # above on the left, or below on the right, in turn
+            sign, look = ((1, ("left", "top")), (-1, ("right", "bottom")))[place % 2 == len(front) % 2]
+            where = {"ha": look[0], "va": look[1], "xytext": (5 * sign, -3 * sign), "textcoords": "offset points"}
+            paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+            axes.annotate(names[row], (values[row], accuracies[row]), fontsize=7, bbox=paper, **where)
+        axes.set(xlabel=cost, xscale="log")
+        axes.set_xlim(values.min() / 1.6, values.max() * 1.6)
+        _plain_ticks(axes.xaxis)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supylabel("top-1", fontsize=10)
+    return figure
+
+
+def seeds(groups, xlabel):
+    """A line a group: a dot for each seed's result, and a bar at their mean. groups: {name: results}."""
+    figure = Figure(figsize=(8, 0.42 * len(groups) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    for row, results in enumerate(groups.values()):
+        axes.plot(results, [row] * len(results), "o", ms=7, color=BLUE, alpha=0.6, mew=0)
+        axes.plot([np.mean(results)] * 2, [row - 0.28, row + 0.28], color=ORANGE, lw=2)
+    axes.set(xlabel=xlabel, ylim=(len(groups) - 0.5, -0.5))
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.xaxis.set_major_formatter("{x:.1%}")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def shares(rows, columns):
+    """How several wholes are shared out among the same parts: a stacked bar a whole.
+
+    rows: {whole: shares that sum to 1}; columns: the names of the parts, keys of `LAYER_KINDS` or "other".
+    """
+    figure = Figure(figsize=(8, 0.5 * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    values = np.array(list(rows.values()))
+    for place, name in enumerate(columns):
+        left = values[:, :place].sum(axis=1)
+        bars = axes.barh(list(rows), values[:, place], left=left, color=LAYER_KINDS.get(name, "0.3"), label=name)
+        told = [f"{share:.0%}" if share > 0.035 else "" for share in values[:, place]]
+        axes.bar_label(bars, told, label_type="center", color="white", fontsize=9)
+    axes.set(xlim=(0, 1))
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=len(columns), frameon=False, fontsize=9)
+    return figure
+
+
+def roofline(points, peak, bandwidths):
+    """Speed against multiply-adds per byte, under what a machine can do at most.
+
+    points: {kind: (multiply-adds per byte (n,), multiply-adds a second (n,))}, kinds as in `shares`; peak:
+    multiply-adds a second; bandwidths: {how much is copied: bytes a second}.
+    """
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    every = np.concatenate([work for work, _ in points.values()])
+    low, high = every.min() / 1.6, every.max() * 2
+    for (name, bandwidth), dashes in zip(bandwidths.items(), ("-", "--", ":"), strict=False):
+        ridge = np.clip(peak / bandwidth, low, high)
+        label = f"a copy of {name}: {bandwidth / 1e9:.0f} GB a second"
+        axes.plot([low, ridge, high], np.minimum(peak, np.array([low, ridge, high]) * bandwidth) / 1e9, dashes)
+        axes.lines[-1].set(color="0.45", label=label, lw=1.5)
+    axes.axhline(peak / 1e9, color="black", lw=1.5, label=f"matrix product: {peak / 1e9:.0f} G multiply-adds a second")
+    for kind, (work, speed) in points.items():
+        axes.plot(work, speed / 1e9, "o", ms=6, alpha=0.8, mew=0, color=LAYER_KINDS.get(kind, "0.3"), label=kind)
+    axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte moved", ylabel="G multiply-adds a second")
+    axes.set_xlim(low, high)
+    for axis in (axes.xaxis, axes.yaxis):
+        _plain_ticks(axis)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return figure
+
+
+# -- a file for small machines ---------------------------------------------------------------------------------------
+
+OTHERS = "stem, head, pool, classifier"
+LAYER_KINDS = {"expand": BLUE, "depthwise": ORANGE, "project": GREEN, "add": PINK, OTHERS: "0.3"}
+
+
+def layer_errors(errors):
+    """The relative error of each layer of a network, in order, coloured by kind. errors: {layer: error}."""
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    names, values = list(errors), np.array(list(errors.values()))
+    axes.plot(values, color="0.8", lw=1, zorder=0)
+    for kind, colour in LAYER_KINDS.items():
+        rows = [row for row, name in enumerate(names) if kind == (name.rpartition("_")[2] if "_" in name else OTHERS)]
+        axes.plot(rows, values[rows], "o", ms=5, color=colour, label=kind)
+    last = {name.split("_")[1]: row for row, name in enumerate(names) if name.startswith("block")}
+    axes.set_xticks(list(last.values()), list(last))
+    axes.set(xlabel="layer; the ticks are the ends of the blocks", ylabel="relative error", ylim=(0, None))
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
+    return figure
+
+
+def latencies(milliseconds):
+    """How long one picture takes, a bar a way of asking, on a logarithmic axis: {name: milliseconds}."""
+    figure = Figure(figsize=(8, 0.36 * len(milliseconds) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    names, values = list(milliseconds), list(milliseconds.values())
+    colours = [ORANGE if name.startswith("int8") else BLUE if name.startswith("float32") else "0.6" for name in names]
+    bars = axes.barh(names, values, color=colours, alpha=0.85)
+    axes.bar_label(bars, [f"{value:.3g} ms" for value in values], padding=4, fontsize=9)
+    axes.set(xscale="log", xlabel="milliseconds for one picture, logarithmic", xlim=(min(values) / 3, 3 * max(values)))
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Small runs side by side: what was tried, what each reached on pictures set aside, and the command that repeats it.
 
-`python -m mbv2_lib.sweeps ablations` trains what data/sweeps/ablations.csv lacks, run by run, and adds the rows.
+`python -m mbv2_lib.sweeps ablations` trains what data/sweeps/ablations.csv lacks, run by run, and adds the rows;
+with `--folder runs/again` it trains everything anew and leaves the shipped file as it is.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def tried():
     "design_space": width against resolution, and expansion at one of them. "ablations": the paper's, three seeds each.
     "recipes": the first project's against later ones, two seeds each.
     """
-    grid = [*itertools.product((0.35, 0.5, 0.75, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
+    grid = [*itertools.product((0.35, 0.5, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
     space = [{"alpha": alpha, "size": size} for alpha, size in grid]
     space += [{"expansion": expansion} for expansion in (1, 3, 9)]
     blocks = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
@@ -57,9 +58,12 @@ def folder_of(settings):
     return "runs/sweeps/" + "-".join(str(value) for value in settings.values())
 
 
-def read(sweep):
-    """The rows of a sweep's CSV: list of dicts, numbers as numbers; none where there is no such file."""
-    path = FOLDER / f"{sweep}.csv"
+def read(sweep, folder=None):
+    """The rows of a sweep's CSV in `folder` (else the shipped one): list of dicts, numbers as numbers.
+
+    There are none where there is no such file.
+    """
+    path = Path(folder or FOLDER) / f"{sweep}.csv"
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -75,28 +79,26 @@ def _number(text):
     return text
 
 
-def run(sweep, data="data/cifar100"):
+def run(sweep, data="data/cifar100", folder=None):
     """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on."""
     for settings in tried()[sweep]:
-        rows = read(sweep)
+        rows = read(sweep, folder)
         if any(settings.items() <= row.items() for row in rows):
             continue
         line = command(settings, data)
-        folder = folder_of(settings)
-        resume = ["--resume"] if Path(folder, "state.npz").exists() else []
+        trained = folder_of(settings)
+        resume = ["--resume"] if Path(trained, "state.npz").exists() else []
         subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume], check=True)
-        write(sweep, [*rows, settings | reached(folder) | {"machine": machine(), "command": line}])
+        write(sweep, [*rows, settings | reached(trained) | {"machine": machine(), "command": line}], folder)
 
 
 def reached(folder):
-    """What a run came to: top-1 of its last epoch (not its best), and its minutes."""
-    history = runs.read_history(folder)
-    last = history[-1]
+    """What a run came to: top-1 of its last epoch, not of its best."""
+    last = runs.read_history(folder)[-1]
     return {
         "training_top1": round(last["top1"], 4),
         "top1": round(last["val_top1"], 4),
         "pictures": HELD_OUT,
-        "minutes": round(sum(row["seconds"] for row in history) / 60, 1),
     }
 
 
@@ -105,9 +107,10 @@ def machine():
     return f"{len(os.sched_getaffinity(0))} cores, {platform.machine().replace('_', '-')}"
 
 
-def write(sweep, rows):
-    """Write the rows as the sweep's CSV."""
-    with whole_file(FOLDER / f"{sweep}.csv") as aside, aside.open("w", newline="", encoding="utf-8") as file:
+def write(sweep, rows, folder=None):
+    """Write the rows as the sweep's CSV in `folder` (else the shipped one)."""
+    path = Path(folder or FOLDER) / f"{sweep}.csv"
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -116,4 +119,6 @@ def write(sweep, rows):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train what the CSV of a sweep lacks.")
     parser.add_argument("sweep", choices=tried())
-    run(parser.parse_args().sweep)
+    parser.add_argument("--folder", help="where the CSV stands (that of the repository)")
+    asked = parser.parse_args()
+    run(asked.sweep, folder=asked.folder)

@@ -180,6 +180,21 @@ class ExplorerOnPage:
         self.page.mouse.move(*self._spot(name, end), steps=steps)
         self.page.mouse.up()
 
+    def lists(self):
+        """The names of the lists to choose from."""
+        boxes = self.place.get_by_role("combobox").all()
+        return [box.evaluate("box => box.labels[0].textContent") for box in boxes]
+
+    def upload(self, name, path):
+        """Press a button for uploads and choose a file; milliseconds until picture and text are new."""
+
+        def choose_file():
+            with self.page.expect_file_chooser() as chooser:
+                self.place.get_by_role("button", name=name).click()
+            chooser.value.set_files(path)
+
+        return self.timed(choose_file)
+
     def choose(self, name, option):
         """Choose from a list; milliseconds until picture and text are new."""
         return self.timed(lambda: self.place.get_by_role("combobox", name=name, exact=True).select_option(option))

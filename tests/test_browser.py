@@ -10,12 +10,14 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import browser as browsing
+import cv2
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
-WITH_SLIDERS = ("01", "02", "05")
+WITH_SLIDERS = ("01", "02", "05", "07", "08")
 EXPLORERS = {
     "block": "explorers.block_explorer()",
     "network": "explorers.network_explorer()",
@@ -23,15 +25,22 @@ EXPLORERS = {
     "resize": "explorers.resize_explorer(pictures[0])",
     "mistake": "explorers.mistake_explorer(pictures, labels, probabilities, shapes100.CLASSES)",
     "quantization": "explorers.quantization_explorer(kernel)",
+    "picture": "try_it.picture_explorer(models, samples)",
+    "design": "explorers.design_explorer()",
 }
 PREPARATION = """
 import numpy as np
 
-from mbv2_lib import explorers, shapes100
+from mbv2_lib import explorers, shapes100, try_it
+from mbv2_lib.inference import PortableModel
 
 pictures, labels = shapes100.draw(10)
 probabilities = np.random.default_rng(0).dirichlet(np.full(100, 0.05), len(labels))
 kernel = np.random.default_rng(0).standard_normal((3, 3, 96)) * np.geomspace(0.02, 1, 96)
+described = {"classes": ["red", "green", "blue"], "size": 32}
+colours = PortableModel("", described, lambda picture: picture.mean(axis=(1, 2)) / picture.mean(axis=(1, 2)).sum())
+models = {"float32": colours, "int8": colours}
+samples = {"gold": np.full((9, 9, 3), (212, 175, 55), np.uint8), "forest": np.full((9, 9, 3), (34, 139, 34), np.uint8)}
 """
 MEDIAN, NINETY_FIFTH = 150, 300  # milliseconds from a move to the new picture and text
 pytestmark = pytest.mark.timeout(900)
@@ -114,8 +123,23 @@ def moves_of(explorer):
         yield lambda: explorer.click(names[0], 0.5)
     else:
         options = explorer.place.get_by_role("option").all_inner_texts()
-        yield lambda: explorer.choose("Class", options[1])
-        yield lambda: explorer.choose("Class", options[-1])
+        name = explorer.lists()[0]
+        yield lambda: explorer.choose(name, options[1])
+        yield lambda: explorer.choose(name, options[-1])
+
+
+def test_a_picture_file_is_uploaded_and_answered_and_a_broken_one_gets_a_sentence(all_explorers, tmp_path):
+    explorer = all_explorers.explorer(1 + list(EXPLORERS).index("picture"))
+    picture, broken = tmp_path / "mine.png", tmp_path / "broken.png"
+    picture.write_bytes(cv2.imencode(".png", np.full((30, 90, 3), (10, 60, 200), np.uint8))[1].tobytes())
+    broken.write_bytes(picture.read_bytes()[:60])
+    for path, expected in ((picture, "mine.png: float32 says "), (broken, "broken.png: expected a whole image, found")):
+        explorer.upload("Upload", path)
+        assert expected in explorer.words.inner_text()
+        assert explorer.place.get_by_role("combobox", name="Picture").input_value() == "my own picture"
+    assert all_explorers.errors() == []
+    explorer.choose("Picture", "gold")
+    assert "gold: float32 says" in explorer.words.inner_text()
 
 
 def test_controls_have_names_and_say_where_they_stand(all_explorers):
@@ -128,6 +152,16 @@ def test_controls_have_names_and_say_where_they_stand(all_explorers):
     assert network.slider("Width").get_attribute("aria-valuetext") == "0.40"
     assert "Width 0.40" in network.words.inner_text()
     assert all_explorers.explorer(5).place.get_by_role("combobox", name="Class").count() == 1
+
+
+def test_a_press_writes_a_command_into_a_field_with_a_name(all_explorers):
+    design = all_explorers.explorer(1 + list(EXPLORERS).index("design"))
+    design.press("MAdds", "End")
+    field = design.place.get_by_role("textbox", name="Command", exact=True)
+    design.place.get_by_role("button", name="Write the command").click()
+    all_explorers.page.wait_for_function(
+        "field => field.value.startsWith('mbv2 train')", arg=field.element_handle(), timeout=20 * browsing.SECONDS
+    )
 
 
 def test_arrow_keys_stay_with_the_slider(all_explorers):

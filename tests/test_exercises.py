@@ -138,3 +138,38 @@ def test_exercises_need_no_tensorflow():
 )
 def test_the_exercises_on_quantization_take_an_answer_that_is_counted_another_way(name, answer):
     assert verdict(name, answer) == "Right. Well done."
+
+
+def beaten_one_by_one(costs, accuracies):
+    """Pair by pair, in plain Python; in every figure less is better."""
+    figures = [(*row, -accuracy) for row, accuracy in zip(costs.tolist(), accuracies.tolist(), strict=True)]
+
+    def beats(other, mine):
+        return other != mine and all(theirs <= ours for theirs, ours in zip(other, mine, strict=True))
+
+    return [any(beats(other, mine) for other in figures) for mine in figures]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("07-intensity", lambda h, w, c, f: 0.25 / (1 / f + 1 / c + 1 / (h * w))),
+        ("07-cheapest", lambda costs, top1, wanted: min((c, i) for i, c in enumerate(costs) if top1[i] >= wanted)[1]),
+        ("07-beaten", beaten_one_by_one),
+    ],
+)
+def test_the_exercises_on_trade_offs_take_an_answer_that_is_counted_another_way(name, answer):
+    assert verdict(name, answer) == "Right. Well done."
+
+
+def test_whoever_forgets_a_cost_or_takes_a_network_as_its_own_rival_is_told():
+    def of_one_cost(costs, accuracies):
+        return beaten_one_by_one(costs[:, :1], accuracies)
+
+    def no_worse(costs, accuracies):
+        return [
+            ((costs <= row).all(axis=1) & (accuracies >= a)).any() for row, a in zip(costs, accuracies, strict=True)
+        ]
+
+    assert verdict("07-beaten", of_one_cost).startswith("Not yet")
+    assert verdict("07-beaten", no_worse).startswith("Not yet")

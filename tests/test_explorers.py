@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mbv2_lib import drawings, explorers, folders, shapes100
+from mbv2_lib import drawings, explorers, folders, shapes100, sweeps, trade_offs
+from mbv2_lib.__main__ import parser
 from mbv2_lib.backend import keras
 from mbv2_lib.blocks import inverted_residual
+from mbv2_lib.costs import PUBLISHED_RESULTS
 from mbv2_lib.network import mobilenet_v2
 
 PICTURES, LABELS = shapes100.draw(4)
@@ -26,6 +28,7 @@ MAKE = {
     "resize": lambda: explorers.resize_explorer(PICTURES[3]),
     "mistake": lambda: explorers.mistake_explorer(PICTURES, LABELS, PROBABILITIES, shapes100.CLASSES),
     "quantization": lambda: explorers.quantization_explorer(KERNEL),
+    "design": explorers.design_explorer,
 }
 RANDOM_STEPS = 200
 EVERY_EXPLORER = pytest.mark.parametrize("name", MAKE)
@@ -135,6 +138,23 @@ def quantization_totals(bits, stretch, scales):
     return f"{bits} bits, {2 * most + 1} levels", f"Rounding error {math.sqrt(error / (KERNEL**2).sum()):.2%} of"
 
 
+def design_totals(madds, parameters, memory, networks):
+    """Counted from the tables themselves, row by row."""
+    if networks == "published":
+        rows = [(row.alpha, row.resolution, 6, 1000, row.top1) for row in PUBLISHED_RESULTS]
+    else:
+        rows = [(r["alpha"], r["size"], r["expansion"], 100, 100 * r["top1"]) for r in sweeps.read("design_space")]
+    limits, fit = [float(text.split()[0]) * UNITS[text.split()[1]] for text in (madds, parameters, memory)], []
+    for alpha, resolution, expansion, classes, top1 in rows:
+        cost = explorers.network_cost(alpha, expansion, resolution, classes)
+        needs = cost.madds, cost.parameters, cost.peak_activation_bytes / 4  # int8
+        if all(need <= limit for need, limit in zip(needs, limits, strict=True)):
+            fit.append((top1, -cost.madds, f"{top1:.1f}% top-1", f"{needs[2]:,.0f} bytes of int8 memory"))
+    best = max(fit)[2:] if fit else ["it needs" if rows else "missing"]
+    return f"{len(fit)} of the {len(rows)} {networks} networks fit", *best
+
+
+UNITS = {"kB": 1e3, "M": 1e6, "MB": 1e6}
 EXPECTED = {
     "block": block_totals,
     "network": network_totals,
@@ -142,6 +162,7 @@ EXPECTED = {
     "resize": resize_totals,
     "mistake": mistake_totals,
     "quantization": quantization_totals,
+    "design": design_totals,
 }
 
 
@@ -256,6 +277,49 @@ def test_the_difference_that_a_jpeg_makes_is_measured_as_opencv_measures_it():
     assert result.decoded.shape == (64, 64, 3)
 
 
+def test_of_networks_that_fit_the_best_is_named_and_of_those_that_do_not_the_nearest():
+    view = explorers.view_budget(madds="100 M", parameters="2.5 M", memory="4 MB")
+    words = explorers.budget_words(view)
+    assert len(view.choice.fitting) == 10  # widths 0.35 and 0.5, up to 97 million multiply-adds
+    assert "The best of them: width 0.50, 224 pixels, expansion 6, 65.4% top-1 on ImageNet" in words
+    assert "The nearest better one: width 0.75, 160 pixels, expansion 6, 66.4%; it needs 1.07 times" in words
+    nothing = explorers.budget_words(explorers.view_budget(madds="5 M"))
+    assert "0 of the 22 published networks fit" in nothing
+    assert "The nearest network: width 0.35, 96 pixels, expansion 6, 45.5%; it needs 2.39 times" in nothing
+    everything = explorers.budget_words(explorers.view_budget("600 M", "7 M", "8 MB"))
+    assert "75.0% top-1" in everything and "No network of the table is better." in everything
+
+
+def test_a_press_writes_the_command_of_the_best_network_and_a_move_takes_it_away():
+    explorer = explorers.design_explorer()
+    for madds in explorers.MADDS:
+        for networks in explorers.NETWORKS:
+            explorer.controls["madds"].value = madds
+            explorer.controls["networks"].value = networks
+            assert explorer.command.value == ""
+            explorer.button.click()
+            best = explorers.view_budget(**explorer.values()).choice.best
+            if best:
+                said = parser().parse_args(explorer.command.value.split()[1:])
+                assert (said.alpha, said.size) == (best.alpha, best.resolution)
+                assert getattr(said, "expansion", 6) == best.expansion
+            else:
+                assert explorer.command.value.startswith("No network fits")
+
+
+def test_without_the_measured_table_the_explorer_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(sweeps, "FOLDER", tmp_path)
+    view = explorers.view_budget(networks="measured")
+    assert "0 of the 0 measured networks fit" in explorers.budget_words(view)
+    assert "design_space.csv is missing" in explorers.budget_words(view)
+    drawings.png(drawings.budget(view))
+
+
+def test_the_networks_that_are_level_are_those_within_two_standard_errors():
+    one, close, far = (trade_offs.candidate(1.0, 32, 6, 100, top1, 5000, "") for top1 in (0.25, 0.2667, 0.2681))
+    assert trade_offs.level(one, close) and not trade_offs.level(one, far)  # 2 * sqrt(2) * 0.0062 = 0.0175
+
+
 def test_widths_from_a_browser_are_rounded():
     explorer = explorers.network_explorer()
     explorer.controls["alpha"].value = 0.35 + 3 * 0.05  # 0.49999999999999994
@@ -270,7 +334,7 @@ def test_every_control_has_a_name_and_says_what_it_does(name):
 
 
 def test_the_explorers_do_without_tensorflow():
-    program = "import sys, mbv2_lib.explorers as e; e.block_explorer(), e.network_explorer(), e.relu_explorer();"
+    program = "import sys, mbv2_lib.explorers as e; e.block_explorer(), e.network_explorer(), e.design_explorer();"
     program += "print({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
