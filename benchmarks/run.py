@@ -24,8 +24,9 @@ SCRIPTS = (
     "step_profile",
     "scaling",
     "accelerator",
+    "latency",
 )
-PACKAGES = "tensorflow", "keras", "torch", "numpy", "opencv-python"
+PACKAGES = "tensorflow", "keras", "ai-edge-litert", "torch", "numpy", "opencv-python"
 
 
 def machine():

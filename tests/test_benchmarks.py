@@ -27,11 +27,11 @@ def tiny(name, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("train_step", 1), ("input_pipeline", 2), ("write_folders", 1), ("costs", 1)]
+    ("name", "rows"), [("train_step", 1), ("input_pipeline", 2), ("write_folders", 1), ("costs", 1), ("latency", 2)]
 )
 def test_a_comparison_gives_ratios_of_medians_with_their_spread(name, rows, tmp_path):
     found = tiny(name, tmp_path)["rows"]
-    assert len(found) == rows + ("torch" in sys.modules and name == "train_step")
+    assert len(found) == rows + ("torch" in sys.modules and name in ("train_step", "latency"))
     for row in found:
         assert row["ratio"] == pytest.approx(row["ours"]["median"] / row["theirs"]["median"])
         assert 0 < row["ratio_low"] <= row["ratio_high"] and row["at_least"] > 1
@@ -88,6 +88,22 @@ def test_the_network_in_pytorch_answers_as_ours():
     with torch.no_grad():
         probabilities = model.eval()(torch_network.turned(pictures / 127.5 - 1)).softmax(dim=1)
     np.testing.assert_allclose(probabilities, ours(pictures), atol=1e-5)
+
+
+def test_an_answer_of_another_network_is_told_before_it_is_timed(tmp_path):
+    from latency import expect_same_answers, ways
+
+    answers = {name: work() for name, work in ways(32, 10, 0.35, tmp_path).items()}
+    assert list(answers)[:6] == [
+        "Keras predict", "tf.function", "float32, 1 thread", "float32, 2 threads", "int8, 1 thread", "int8, 2 threads"
+    ]  # fmt: skip
+    assert {answer.shape for answer in answers.values()} == {(1, 10)}
+    expect_same_answers(answers)
+    for name in answers:
+        if name != "Keras predict":
+            spoilt = answers | {name: np.roll(answers[name], 1)}
+            with pytest.raises(AssertionError, match=name):
+                expect_same_answers(spoilt)
 
 
 def test_all_input_paths_read_the_same_pictures(tmp_path):
