@@ -68,8 +68,8 @@ def new_config(given):
     before = read_json(said) if said.is_file() else {}
     if config.tclasses is None:
         config.tclasses = before.get("classes", config.classes)
-    asked = {"classes": config.tclasses, "size": config.size, "alpha": config.alpha, "expansion": config.expansion}
-    for name, value in asked.items():
+    asked = {name: getattr(config, name) for name in ("size", "alpha", "expansion", "block")}
+    for name, value in ({"classes": config.tclasses} | asked).items():
         if before.get(name, value) != value:
             flag = "tclasses" if name == "classes" else name
             raise UserError(

@@ -1,6 +1,7 @@
 """A changed block differs from the inverted residual in what it says and no more; a sweep can be repeated."""
 
 import csv
+import json
 import shlex
 
 import keras
@@ -11,6 +12,7 @@ from mbv2_lib import runs, sweeps
 from mbv2_lib.__main__ import parser
 from mbv2_lib.ablations import BLOCKS, block_with
 from mbv2_lib.blocks import inverted_residual
+from mbv2_lib.files import UserError
 from mbv2_lib.network import mobilenet_v2
 
 
@@ -107,3 +109,26 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
     assert len(asked) == 2
     sweeps.run("two", folder="again")  # everything anew, and the shipped file stays as it is
     assert len(asked) == 4 and len(sweeps.read("two", "again")) == len(sweeps.read("two")) == 2
+
+
+def test_weights_of_another_block_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"classes": 10, "block": "no-shortcut"}))
+    given = {"classes": 10, "weights": str(tmp_path / "last.weights.h5")}
+    with pytest.raises(UserError, match="--block inverted-residual: .* was trained with block no-shortcut"):
+        runs.new_config(given)
+    assert runs.new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
+
+
+def test_the_shipped_sweeps_bear_out_what_the_notebook_says_of_them():
+    def means(sweep, name, **same):
+        rows = [row for row in sweeps.read(sweep) if same.items() <= row.items()]
+        values = {row[name] for row in rows}
+        return {value: np.mean([row["top1"] for row in rows if row[name] == value]) for value in values}
+
+    blocks = means("ablations", "block")
+    assert blocks["inverted-residual"] > blocks["wide-shortcut"] + 0.03 > blocks["no-shortcut"] + 0.03
+    assert blocks["inverted-residual"] > blocks["relu-bottleneck"] + 0.03
+    recipes, widths = means("recipes", "recipe"), means("design_space", "alpha", size=32, expansion=6)
+    assert recipes["short"] - max(recipes["first"], recipes["modern"]) > widths[1.0] - widths[0.5] > 0
+    expansions = means("design_space", "expansion", size=48, alpha=0.5)
+    assert expansions[6] - expansions[1] < 0.02  # no news by the notebook's yardstick
