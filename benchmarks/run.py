@@ -15,9 +15,9 @@ from mbv2_lib.files import read_json, write_text
 
 # The order of the page. Each is also a command: python benchmarks/NAME.py
 SCRIPTS = (
+    "write_folders",
     "train_step",
     "input_pipeline",
-    "write_folders",
     "costs",
     "explorer_latency",
     "memory",

@@ -27,14 +27,15 @@ def tiny(name, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("train_step", 1), ("input_pipeline", 2), ("write_folders", 1), ("costs", 1), ("latency", 2)]
+    ("name", "rows"), [("train_step", 1), ("input_pipeline", 2), ("write_folders", 2), ("costs", 1), ("latency", 2)]
 )
 def test_a_comparison_gives_ratios_of_medians_with_their_spread(name, rows, tmp_path):
     found = tiny(name, tmp_path)["rows"]
     assert len(found) == rows + ("torch" in sys.modules and name in ("train_step", "latency"))
     for row in found:
         assert row["ratio"] == pytest.approx(row["ours"]["median"] / row["theirs"]["median"])
-        assert 0 < row["ratio_low"] <= row["ratio_high"] and row["at_least"] > 1
+        assert 0 < row["ratio_low"] <= row["ratio_high"]
+    assert found[0]["at_least"] > 1
 
 
 @pytest.mark.parametrize("name", ["explorer_latency", "memory", "accelerator"])
@@ -170,4 +171,4 @@ def test_make_bench_assembles_the_page(tmp_path, monkeypatch):
         ["--tiny", "--out", str(tmp_path / "found")], scripts=["write_folders", "explorer_latency"], target=tmp_path
     )
     page = (tmp_path / "results.md").read_text()
-    assert "writing folders, against the plain loop" in page and "## One slider move" in page and "keras 3." in page
+    assert "against the plain loop" in page and "## One slider move" in page and "keras 3." in page
