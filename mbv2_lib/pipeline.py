@@ -188,6 +188,8 @@ def _reader(paths, size):
     """
     import tensorflow as tf
 
+    pictures.settle_for_threads()
+
     def read(rows, *warps):
         return read_pictures([paths[row] for row in rows], size, *warps)
 
