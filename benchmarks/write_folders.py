@@ -77,8 +77,8 @@ def main(argv=None):
     rows.append(compare(f"encoding alone, {os.cpu_count()} threads against one", *seconds.values(), amount))
     where = f"in {MEMORY}, which is memory" if MEMORY.is_dir() else "on the disk"
     text = (
-        f"{amount:,} pictures of {size} px, quality 95, {where}; the files of both are the same to the byte. The second "
-        "row has no files: it is what the cores of this machine give to the same work, and so the bound of the first."
+        f"{amount:,} pictures of {size} px, quality 95, {where}; the files of both are the same to the byte. The "
+        "second row has no files: it is what the cores give to the same work, and so the bound of the first."
     )
     return report(options, "write_folders", "Writing folders", rows, text)
 
