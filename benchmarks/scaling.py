@@ -3,6 +3,7 @@
 import numpy as np
 from bounds import measure_machine, step_bound
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from pairs import alternate, arguments, figure, report, shown, spread, table
 
 from mbv2_lib import plots
@@ -38,7 +39,10 @@ def drawn(sweeps):
         axes.set(xlabel=name, xscale="log", yscale="log")
         axes.set_xticks(values, [str(value) for value in values], fontsize=8, rotation=45)
         axes.set_xticks([], minor=True)
-        axes.grid(alpha=0.3, which="both")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.grid(alpha=0.3)
     panels[0].set_ylabel("images a second")
     panels[-1].legend(frameon=False)
     return page

@@ -71,7 +71,8 @@ def drawn(found, title, longest, most=14):
         axes.text(milliseconds + longest / 100, place, f"{milliseconds:.3g}", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), [name for (_, name), _ in shown], fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.1 * longest), xlabel="milliseconds a step", title=title)
+    axes.set(xlim=(0, 1.1 * longest), xlabel="milliseconds a step")
+    page.suptitle(title)
     for colour, label in ((plots.ORANGE, "batch normalization"), (plots.BLUE, "all else")):
         axes.barh(0, 0, color=colour, label=label)
     axes.legend(frameon=False, loc="lower right")
