@@ -1,6 +1,7 @@
 """The benchmarks run, and compare like with like. How fast anything is, `make bench` says."""
 
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_all_input_paths_read_the_same_pictures(tmp_path):
         return np.concatenate(pictures)[order.argsort()]
 
     setting = tmp_path, 32, 25, Augmentation()
-    expected = by_class(input_pipeline.ours(*setting))
+    expected = by_class(itertools.islice(input_pipeline.ours(*setting), 4))
     for other in (input_pipeline.generator(*setting, workers=2), input_pipeline.random_layers(*setting)):
         np.testing.assert_array_equal(by_class(other), expected)
 
