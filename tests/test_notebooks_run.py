@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import claims
@@ -23,23 +22,12 @@ from mbv2_lib.files import UserError
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXECUTE = runpy.run_path(str(ROOT / "notebooks" / "execute.py"))
-AT_ONCE = 2
-
-
-@pytest.fixture(scope="module")
-def results(request, tmp_path_factory):
-    """path -> the future result of nbval, for the notebooks that this session tests; two run at once."""
-    calls = [item.callspec for item in request.session.items if "results" in getattr(item, "fixturenames", ())]
-    wanted = [call.params["path"] for call in calls]
-    pool = ThreadPoolExecutor(AT_ONCE)
-    yield {path: pool.submit(run, path, tmp_path_factory.mktemp(path.stem)) for path in wanted}
-    pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_notebook_prints_what_stands_in_it(path, results):
-    status, report = results[path].result()
+def test_a_notebook_prints_what_stands_in_it(path, tmp_path):
+    status, report = run(path, tmp_path)
     assert status == 0, report
 
 
