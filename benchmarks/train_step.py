@@ -57,8 +57,8 @@ def expect_same_steps(losses):
 def keep_freed_memory():
     """Tell glibc, for the rest of this process, to return nothing to the system; returns whether it is glibc.
 
-    PyTorch asks for the memory of each tensor anew, and the system clears every page of it: half of the time of its
-    step. TensorFlow keeps what it has. The numbers are malloc.h's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD.
+    PyTorch asks for the memory of each tensor anew, and the system clears every page of it; TensorFlow keeps what
+    it has. The numbers are malloc.h's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

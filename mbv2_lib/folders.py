@@ -120,7 +120,7 @@ def write_whole(path, data, aside):
 
 
 def encode(image, size, interpolation="cubic", quality=95):
-    """The JPEG bytes of one uint8 RGB image (height, width, 3), resized to (size, size, 3)."""
+    """The JPEG bytes, uint8 (n,), of one uint8 RGB image (height, width, 3), resized to (size, size, 3)."""
     # OpenCV takes its channels as blue, green, red. Without this line the pictures show blue oranges.
     blue_green_red = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     picture = cv2.resize(blue_green_red, (size, size), interpolation=INTERPOLATIONS[interpolation])

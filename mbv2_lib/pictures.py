@@ -21,8 +21,7 @@ def settle_for_threads():
 
     OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
     of a picture for the next one. By itself, glibc returns every block of more than 128 kB to the system, as a picture
-    of 224 px is, and has new memory mapped for the next, page by page: reading takes 1.6 times as long. Other C
-    libraries are left as they are.
+    of 224 px is, and has new memory mapped for the next, page by page. Other C libraries are left as they are.
     """
     cv2.setNumThreads(1)
     if platform.libc_ver()[0] == "glibc":

@@ -173,4 +173,4 @@ def test_make_bench_assembles_the_page(tmp_path, monkeypatch):
         ["--tiny", "--out", str(tmp_path / "found")], scripts=["write_folders", "explorer_latency"], target=tmp_path
     )
     page = (tmp_path / "results.md").read_text()
-    assert "against the plain loop" in page and "## One slider move" in page and "keras 3." in page
+    assert "writing folders, against the plain loop" in page and "## One slider move" in page and "keras 3." in page
