@@ -27,7 +27,7 @@ def ways(size, classes, alpha, folder):
     as_float = tf.constant(one.astype("float32"))
     traced = tf.function(network)
     found = {
-        "Keras predict": lambda: network.predict(as_float, verbose=0),
+        "Keras predict": lambda: network.predict(one, verbose=0),  # the picture as it is, as the files are given it
         "tf.function": lambda: traced(as_float).numpy(),
     }
     contents = {"float32": deployment.to_litert(network), "int8": deployment.to_int8(network, pictures)}

@@ -1,9 +1,15 @@
-"""Writing picture folders: `folders.write_folders` against the plain loop, one picture after the other."""
+"""Writing picture folders: `folders.write_folders` against the plain loop, one picture after the other.
 
+Each runs in a process of its own: ours sets OpenCV and the C library up for threads, and the plain loop shall meet them
+as everyone does.
+"""
+
+import functools
 import itertools
+import multiprocessing
 import os
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -11,18 +17,31 @@ import numpy as np
 from pairs import alternate, arguments, compare, report
 
 from mbv2_lib import folders, shapes100
+from mbv2_lib.threads import settle_for_threads
 
 MEMORY = Path("/dev/shm")  # Linux keeps these files in memory: the programs are compared, not the disk
 
 
-def plain_loop(out, images, labels, classes, size):
+@functools.cache
+def drawn(per_class):
+    """Shapes-100 with so many pictures a class: images and labels, drawn once a process."""
+    images, labels = shapes100.draw(per_class)
+    return images, labels.astype(np.int64)
+
+
+def plain_loop(out, per_class, size):
     """The loop that everyone writes, as the first project did, but with the channels in OpenCV's order."""
-    for name in classes:
+    for name in shapes100.CLASSES:
         (out / "train" / name).mkdir(parents=True)
-    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        name = classes[label]
+    for index, (image, label) in enumerate(zip(*drawn(per_class), strict=True)):
+        name = shapes100.CLASSES[label]
         picture = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), (size, size), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(out / "train" / name / f"{name}_{index:05d}.jpg"), picture)
+
+
+def ours(out, per_class, size):
+    """What `mbv2 prepare` does."""
+    folders.write_folders(out, {"train": drawn(per_class)}, shapes100.CLASSES, size, progress=False)
 
 
 def contents(folder):
@@ -30,33 +49,33 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
 
 
-def writing(images, labels, size, pairs):
+def writing(per_class, size, pairs):
     """Seconds of ours and of the plain loop, by turns, into new folders."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as aside:
-        numbers = itertools.count()
+    numbers, new = itertools.count(), multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as aside,
+        ProcessPoolExecutor(1, new) as one,
+        ProcessPoolExecutor(1, new) as other,
+    ):
 
-        def ours():
-            out = Path(aside) / f"ours-{next(numbers)}"
-            folders.write_folders(out, {"train": (images, labels)}, shapes100.CLASSES, size, progress=False)
+        def write(process, way):
+            out = Path(aside) / f"{way.__name__}-{next(numbers)}"
+            process.submit(way, out, per_class, size).result()
             return out
 
-        def plain():
-            out = Path(aside) / f"plain-{next(numbers)}"
-            plain_loop(out, images, labels, shapes100.CLASSES, size)
-            return out
-
-        mine, other = contents(ours()), contents(plain())
-        assert mine == other and len(mine) == len(labels), "the two wrote different pictures"
+        mine, theirs = contents(write(one, ours)), contents(write(other, plain_loop))
+        assert mine == theirs and len(mine) == len(drawn(per_class)[1]), "the two wrote different pictures"
         # Nothing is deleted between the turns: a file system may take longer over files where others just went.
-        return alternate({"ours": ours, "plain": plain}, pairs)
+        return alternate({"ours": lambda: write(one, ours), "plain": lambda: write(other, plain_loop)}, pairs)
 
 
 def encoding(images, size, pairs):
     """Seconds to resize and encode without writing, in a thread a core and in one: what the cores can give."""
+    settle_for_threads()
 
     def encode(some):
         for image in some:
-            folders.encode(image, size)
+            cv2.imencode(".jpg", cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC))
 
     def in_threads():
         with ThreadPoolExecutor() as pool:
@@ -67,11 +86,10 @@ def encoding(images, size, pairs):
 
 def main(argv=None):
     options = arguments(__doc__, argv)
-    per_class, size, pairs = (1, 64, 1) if options.tiny else (20, 224, 15)
-    images, labels = shapes100.draw(per_class)
-    labels = labels.astype(np.int64)
-    amount = len(labels)
-    seconds = writing(images, labels, size, pairs)
+    per_class, size, pairs = (1, 64, 1) if options.tiny else (100, 224, 9)
+    images = drawn(per_class)[0]
+    amount = len(images)
+    seconds = writing(per_class, size, pairs)
     rows = [compare("writing folders, against the plain loop", *seconds.values(), amount, at_least=1.8)]
     seconds = encoding(images, size, pairs)
     rows.append(compare(f"encoding alone, {os.cpu_count()} threads against one", *seconds.values(), amount))

@@ -16,11 +16,11 @@ from mbv2_lib.folders import (
     class_names,
     folders_in,
     images_in,
-    in_threads,
     list_images,
     natural_key,
     read_manifest,
 )
+from mbv2_lib.threads import in_threads
 
 # Two pictures count as near copies where at most NEAR_BITS of the 256 bits of their hashes differ, and their small
 # versions differ by less than NEAR_LEVELS of 255 on average. Measured: of the 500 million pairs of a training and a

@@ -334,10 +334,11 @@ class Resized(NamedTuple):
 
 
 def resize(picture, size=224, interpolation="cubic", quality=95):
-    """What `folders.encode` makes of a uint8 RGB picture (h, w, 3), read back."""
-    jpeg = folders.encode(picture, size, interpolation, quality)
-    decoded = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    """What `folders.write_picture` makes of a uint8 RGB picture (h, w, 3), read back."""
     resized = cv2.resize(picture, (size, size), interpolation=folders.INTERPOLATIONS[interpolation])
+    blue_green_red = cv2.cvtColor(resized, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", blue_green_red, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
     return Resized(picture, resized, decoded, interpolation, quality, len(jpeg))
 
 

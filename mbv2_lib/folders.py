@@ -4,16 +4,14 @@ import hashlib
 import json
 import os
 import re
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from mbv2_lib.files import UserError, read_json, write_json
+from mbv2_lib.files import UserError, read_json, whole_file, write_json
+from mbv2_lib.threads import in_threads
 
 SPLITS = ("train", "validation")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp")  # what OpenCV and TensorFlow both read
@@ -24,7 +22,7 @@ INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-WRITE_ANEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)  # the last on Windows only
+ASIDE = ".partial-"  # begins the name of a class folder that is being written
 END_OF_JPEG = b"\xff\xd9"
 
 
@@ -37,7 +35,6 @@ def write_folders(
     quality=95,
     workers=None,
     source="arrays",
-    digest=None,
     progress=True,
 ):
     """Write every image as out/<split>/<class>/<class>_<index>.jpg, and out/manifest.json; return the manifest.
@@ -49,10 +46,10 @@ def write_folders(
     interpolation  a key of INTERPOLATIONS
     quality        JPEG quality, 1 to 100
     workers        threads (OpenCV works outside Python's lock); all cores by default. The bytes do not depend on it.
-    source, digest where the images come from and what names their content; the digest is computed by default
+    source         where the images come from, for the manifest
 
-    A picture appears whole or not at all, so the same call after a kill writes only what is missing; until the last
-    picture stands, the manifest says "complete": false. Raises UserError for a setting out of range, for a folder
+    A class folder appears whole or not at all, and the same call after a kill writes only what is missing; until the
+    last picture stands, the manifest says "complete": false. Raises UserError for a setting out of range, for a folder
     that holds other pictures, and where the disk is full or read-only.
     """
     out = Path(out)
@@ -60,7 +57,7 @@ def write_folders(
     settings = {
         "format": 1,
         "source": str(source),
-        "digest": digest or content_digest(splits),
+        "digest": content_digest(splits),
         "size": size,
         "interpolation": interpolation,
         "quality": quality,
@@ -70,28 +67,33 @@ def write_folders(
     expect_same_pictures(out, settings)
     write_json(out / "manifest.json", {**settings, "complete": False})
 
-    def write(pictures):
-        write_class(pictures, lambda image: encode(image, size, interpolation, quality))
-
-    for _ in in_threads(write, planned(out, splits, classes), f"writing {out}", workers, progress):
+    write = partial(write_picture, size=size, interpolation=interpolation, quality=quality)
+    plan = planned(out, splits, classes)
+    for _ in in_threads(partial(write_class, write=write), plan, f"writing {out}", workers, progress):
         pass
     write_json(out / "manifest.json", {**settings, "complete": True})
     return {**settings, "complete": True}
 
 
-def write_class(pictures, encoded):
-    """Write encoded(image) to each (path, image) of one class folder, but for the pictures that stand there whole."""
+def write_class(pictures, write):
+    """Call write(path, image) for each (path, image) of a class folder, but for the pictures that stand there whole.
+
+    All paths lie in a folder aside, which takes the name of the class when the last picture stands in it.
+    """
     if not pictures:
         return
-    folder = Path(pictures[0][0]).parent
-    aside = str(folder / ".partial-picture")  # for one thread alone, which is done with a picture before the next
+    aside = Path(pictures[0][0]).parent
+    folder = aside.with_name(aside.name.removeprefix(ASIDE))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        present = {str(path) for path in folder.iterdir()}
+        if folder.exists() and not aside.exists():
+            folder.rename(aside)
+        aside.mkdir(parents=True, exist_ok=True)
+        present = {str(path) for path in aside.iterdir()}
         for path, image in pictures:
-            # A power cut may leave a name without its content, so a name alone does not count.
+            # A kill may leave half a picture, and a power cut an empty one: a name alone does not count.
             if path not in present or not ends_whole(path):
-                write_whole(path, encoded(image), aside)
+                write(path, image)
+        aside.rename(folder)
     except OSError as error:
         raise UserError(
             f"{folder}: pictures could not be written ({error.strerror or error}); free some space, or choose a folder "
@@ -99,33 +101,19 @@ def write_class(pictures, encoded):
         ) from error
 
 
-def write_whole(path, data, aside):
-    """Write `data` to `aside`, then rename. Lighter than `files.whole_file`, which would halve the rate.
+def write_picture(path, image, size, interpolation="cubic", quality=95):
+    """Write one uint8 RGB image (height, width, 3) as a JPEG of (size, size, 3), whole or not at all.
 
-    Both are text, and the file is a bare number: objects of pathlib and of `open` ask the system more questions and
-    take Python's lock for longer, and the other threads wait for it.
+    Raises UserError as `whole_file` does.
     """
-    try:
-        file = os.open(aside, WRITE_ANEW, 0o666)
-        try:
-            while len(data):  # the system may take a part, as where the disk is nearly full
-                data = data[os.write(file, data) :]
-        finally:
-            os.close(file)
-        os.replace(aside, path)  # noqa: PTH105
-    except OSError:
-        with suppress(OSError):  # what stopped the writing may stop this too; the first error is the one to tell
-            Path(aside).unlink()
-        raise
-
-
-def encode(image, size, interpolation="cubic", quality=95):
-    """The JPEG bytes, uint8 (n,), of one uint8 RGB image (height, width, 3), resized to (size, size, 3)."""
     # OpenCV takes its channels as blue, green, red. Without this line the pictures show blue oranges.
     blue_green_red = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     picture = cv2.resize(blue_green_red, (size, size), interpolation=INTERPOLATIONS[interpolation])
-    _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return jpeg
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if not cv2.imwrite(os.fsencode(path), picture, settings):  # as bytes: a folder's name need not be UTF-8
+        # OpenCV took away what it had begun, but does not say why. Python does, or it can write there after all.
+        with whole_file(path) as aside:
+            aside.write_bytes(cv2.imencode(".jpg", picture, settings)[1])
 
 
 def planned(out, splits, classes):
@@ -133,7 +121,7 @@ def planned(out, splits, classes):
     return [
         [(f"{beginning}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(labels == label)]
         for split, (images, labels) in splits.items()
-        for label, beginning in enumerate(out / split / name / name for name in classes)
+        for label, beginning in enumerate(out / split / f"{ASIDE}{name}" / name for name in classes)
     ]
 
 
@@ -241,37 +229,3 @@ def read_manifest(folder):
             "mbv2 prepare into a new folder, or delete it if the pictures are your own"
         )
     return manifest
-
-
-def in_threads(work, batches, title, workers=None, progress=True):
-    """Yield work(batch) for each list in `batches`, in order, several at once, under a progress bar.
-
-    Stops soon where one fails: batches that have not begun are dropped, and the error is raised.
-    """
-    pool = ThreadPoolExecutor(workers or os.cpu_count())
-    try:
-        with progress_bar(sum(map(len, batches)), title, progress) as bar:
-            for batch, result in zip(batches, pool.map(work, batches), strict=True):
-                bar.update(len(batch))
-                yield result
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def progress_bar(total, title, show=True):
-    """A tqdm bar with the rate and the time left; plain lines, one in ten seconds, where there is no terminal."""
-    if sys.stderr.isatty():
-        return tqdm(total=total, desc=title, unit=" images", disable=not show)
-    plain = "{desc}: {n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left"
-    return tqdm(total=total, desc=title, bar_format=plain, mininterval=10, file=PlainLines(), disable=not show)
-
-
-class PlainLines:
-    """Takes the terminal's place for tqdm: each state of the bar becomes a line of its own."""
-
-    def write(self, text):
-        if text.strip():
-            print(text.strip(), file=sys.stderr)
-
-    def flush(self):
-        sys.stderr.flush()

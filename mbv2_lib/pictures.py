@@ -1,8 +1,5 @@
 """A picture file as a network is fed with it: decoded whole, turned upright, opaque, and fitted to its square."""
 
-import ctypes
-import functools
-import platform
 from pathlib import Path
 
 import cv2
@@ -10,24 +7,6 @@ import numpy as np
 
 from mbv2_lib import checking
 from mbv2_lib.files import UserError
-
-# Of glibc's malloc.h.
-M_TOP_PAD, M_MMAP_THRESHOLD = -2, -3
-
-
-@functools.cache
-def settle_for_threads():
-    """Set this process up for threads that decode one picture after the other; once is enough.
-
-    OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
-    of a picture for the next one. By itself, glibc returns every block of more than 128 kB to the system, as a picture
-    of 224 px is, and has new memory mapped for the next, page by page. Other C libraries are left as they are.
-    """
-    cv2.setNumThreads(1)
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the most that glibc takes
-        library.mallopt(M_TOP_PAD, 8 << 20)
 
 
 def read(path, size):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mbv2_lib import augmentation, checking, cifar100, folders, pictures, shapes100
+from mbv2_lib import augmentation, checking, cifar100, folders, pictures, shapes100, threads
 from mbv2_lib.files import UserError
 
 SHAPES_PER_CLASS = 100, 20  # of Shapes-100, in training and held out: drawn anew in seconds
@@ -188,7 +188,7 @@ def _reader(paths, size):
     """
     import tensorflow as tf
 
-    pictures.settle_for_threads()
+    threads.settle_for_threads()
 
     def read(rows, *warps):
         return read_pictures([paths[row] for row in rows], size, *warps)

@@ -6,6 +6,8 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -117,8 +119,11 @@ def relu_totals(dimensions, seed):
 
 
 def resize_totals(size, interpolation, quality):
-    jpeg = folders.encode(PICTURES[3], size, interpolation, quality)
-    return f"32 to {size} pixels", f"{interpolation} interpolation", f"a file of {len(jpeg):,} bytes"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.jpg"
+        folders.write_picture(str(path), PICTURES[3], size, interpolation, quality)
+        count = path.stat().st_size
+    return f"32 to {size} pixels", f"{interpolation} interpolation", f"a file of {count:,} bytes"
 
 
 def mistake_totals(name):

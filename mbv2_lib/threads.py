@@ -1,0 +1,64 @@
+"""Work on many pictures in several threads, under a progress bar."""
+
+import ctypes
+import functools
+import os
+import platform
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+from tqdm import tqdm
+
+# Of glibc's malloc.h.
+M_TOP_PAD, M_MMAP_THRESHOLD = -2, -3
+
+
+def in_threads(work, batches, title, workers=None, progress=True):
+    """Yield work(batch) for each list in `batches`, in order, several at once, under a progress bar.
+
+    Stops soon where one fails: batches that have not begun are dropped, and the error is raised.
+    """
+    settle_for_threads()
+    pool = ThreadPoolExecutor(workers or os.cpu_count())
+    try:
+        with progress_bar(sum(map(len, batches)), title, progress) as bar:
+            for batch, result in zip(batches, pool.map(work, batches), strict=True):
+                bar.update(len(batch))
+                yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@functools.cache
+def settle_for_threads():
+    """Set this process up for threads that decode one picture after the other; once is enough.
+
+    OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
+    of a picture for the next one. By itself, glibc returns every block of more than 128 kB to the system, as a picture
+    of 224 px is, and has new memory mapped for the next, page by page. Other C libraries are left as they are.
+    """
+    cv2.setNumThreads(1)
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the most that glibc takes
+        library.mallopt(M_TOP_PAD, 8 << 20)
+
+
+def progress_bar(total, title, show=True):
+    """A tqdm bar with the rate and the time left; plain lines, one in ten seconds, where there is no terminal."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=title, unit=" images", disable=not show)
+    plain = "{desc}: {n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left"
+    return tqdm(total=total, desc=title, bar_format=plain, mininterval=10, file=PlainLines(), disable=not show)
+
+
+class PlainLines:
+    """Takes the terminal's place for tqdm: each state of the bar becomes a line of its own."""
+
+    def write(self, text):
+        if text.strip():
+            print(text.strip(), file=sys.stderr)
+
+    def flush(self):
+        sys.stderr.flush()
