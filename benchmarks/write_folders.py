@@ -8,6 +8,7 @@ import functools
 import itertools
 import multiprocessing
 import os
+import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -63,10 +64,13 @@ def writing(per_class, size, pairs):
             process.submit(way, out, per_class, size).result()
             return out
 
+        def clean():
+            for folder in Path(aside).iterdir():
+                shutil.rmtree(folder)
+
         mine, theirs = contents(write(one, ours)), contents(write(other, plain_loop))
         assert mine == theirs and len(mine) == len(drawn(per_class)[1]), "the two wrote different pictures"
-        # Nothing is deleted between the turns: a file system may take longer over files where others just went.
-        return alternate({"ours": lambda: write(one, ours), "plain": lambda: write(other, plain_loop)}, pairs)
+        return alternate({"ours": lambda: write(one, ours), "plain": lambda: write(other, plain_loop)}, pairs, clean)
 
 
 def encoding(images, size, pairs):

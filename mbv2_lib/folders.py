@@ -4,13 +4,14 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from mbv2_lib.files import UserError, read_json, whole_file, write_json
+from mbv2_lib.files import UserError, read_json, write_json
 from mbv2_lib.threads import in_threads
 
 SPLITS = ("train", "validation")
@@ -22,7 +23,6 @@ INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-ASIDE = ".partial-"  # begins the name of a class folder that is being written
 END_OF_JPEG = b"\xff\xd9"
 
 
@@ -78,21 +78,21 @@ def write_folders(
 def write_class(pictures, write):
     """Call write(path, image) for each (path, image) of a class folder, but for the pictures that stand there whole.
 
-    All paths lie in a folder aside, which takes the name of the class when the last picture stands in it.
+    They are written into a folder aside, which takes the name of the class when the last of them stands in it.
     """
     if not pictures:
         return
-    aside = Path(pictures[0][0]).parent
-    folder = aside.with_name(aside.name.removeprefix(ASIDE))
+    folder = Path(pictures[0][0]).parent
+    aside = folder.with_name(f".partial-{folder.name}")
     try:
-        if folder.exists() and not aside.exists():
+        if not missing(pictures):
+            return
+        if folder.exists():  # a power cut has taken some of its pictures
+            shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
         aside.mkdir(parents=True, exist_ok=True)
-        present = {str(path) for path in aside.iterdir()}
-        for path, image in pictures:
-            # A kill may leave half a picture, and a power cut an empty one: a name alone does not count.
-            if path not in present or not ends_whole(path):
-                write(path, image)
+        for path, image in missing([(path.replace(str(folder), str(aside), 1), image) for path, image in pictures]):
+            write(path, image)
         aside.rename(folder)
     except OSError as error:
         raise UserError(
@@ -101,19 +101,27 @@ def write_class(pictures, write):
         ) from error
 
 
-def write_picture(path, image, size, interpolation="cubic", quality=95):
-    """Write one uint8 RGB image (height, width, 3) as a JPEG of (size, size, 3), whole or not at all.
+def missing(pictures):
+    """Those of the (path, image), all of one folder, whose picture does not stand there whole."""
+    folder = Path(pictures[0][0]).parent
+    present = {str(path) for path in folder.iterdir()} if folder.exists() else set()
+    # A kill may leave half a picture, and a power cut an empty one: a name alone does not count.
+    return [(path, image) for path, image in pictures if path not in present or not ends_whole(path)]
 
-    Raises UserError as `whole_file` does.
-    """
+
+def write_picture(path, image, size, interpolation="cubic", quality=95):
+    """Write one uint8 RGB image (height, width, 3) as a JPEG of (size, size, 3). Raises OSError, and leaves no file."""
     # OpenCV takes its channels as blue, green, red. Without this line the pictures show blue oranges.
     blue_green_red = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     picture = cv2.resize(blue_green_red, (size, size), interpolation=INTERPOLATIONS[interpolation])
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if not cv2.imwrite(os.fsencode(path), picture, settings):  # as bytes: a folder's name need not be UTF-8
         # OpenCV took away what it had begun, but does not say why. Python does, or it can write there after all.
-        with whole_file(path) as aside:
-            aside.write_bytes(cv2.imencode(".jpg", picture, settings)[1])
+        try:
+            Path(path).write_bytes(cv2.imencode(".jpg", picture, settings)[1])
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            raise
 
 
 def planned(out, splits, classes):
@@ -121,7 +129,7 @@ def planned(out, splits, classes):
     return [
         [(f"{beginning}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(labels == label)]
         for split, (images, labels) in splits.items()
-        for label, beginning in enumerate(out / split / f"{ASIDE}{name}" / name for name in classes)
+        for label, beginning in enumerate(out / split / name / name for name in classes)
     ]
 
 

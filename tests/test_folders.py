@@ -177,6 +177,23 @@ def test_a_picture_cut_by_a_power_failure_is_written_again(tmp_path):
     assert all_bytes(tmp_path) == before
 
 
+def test_a_whole_class_folder_stays_where_it_is_and_a_cut_one_goes_on_beside_an_old_one_aside(tmp_path):
+    write(tmp_path)
+    before, stood = all_bytes(tmp_path), (tmp_path / "train/zebra").stat().st_ctime_ns
+    (tmp_path / "train/.partial-ant").mkdir()
+    (tmp_path / "train/.partial-ant/ant_00001.jpg").write_bytes(b"of a run before")
+    (tmp_path / "train/ant/ant_00001.jpg").unlink()
+    write(tmp_path)
+    assert all_bytes(tmp_path) == before and not leftovers(tmp_path)
+    assert (tmp_path / "train/zebra").stat().st_ctime_ns == stood
+
+
+def test_a_folder_that_went_away_is_told_and_not_made_anew(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        folders.write_picture(str(tmp_path / "gone" / "a.jpg"), random_images(1)[0], 48)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "change", [{"size": 32}, {"interpolation": "area"}, {"quality": 80}, {"source": "other"}, {"classes": ["a", "b"]}]
 )
