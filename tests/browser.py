@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
@@ -67,7 +68,7 @@ def jupyter_lab(root, home):
         server = subprocess.Popen(command, stdout=output, stderr=output, cwd=root, env={**os.environ, **places})
     try:
         _wait_until_it_answers(f"http://127.0.0.1:{port}/api?token={token}", server, log)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}"
+        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?reset&token={token}"  # without what a page before had open
     finally:
         server.terminate()  # its kernels end with it
         try:
@@ -106,7 +107,8 @@ class LabPage:
     def __init__(self, browser, address):
         self.page = browser.new_page(viewport={"width": 1400, "height": 1000})
         self.page.goto(address)
-        ready = f"{NOTEBOOK}?.sessionContext?.session?.kernel?.status == 'idle'"
+        path = urllib.parse.urlsplit(address).path.removeprefix("/lab/tree/")
+        ready = f"{NOTEBOOK}?.context?.path == '{path}' && {NOTEBOOK}.sessionContext.session?.kernel?.status == 'idle'"
         self.page.wait_for_function(ready, timeout=120 * SECONDS)
 
     def close(self):

@@ -2,13 +2,25 @@
 
 import pytest
 
+LONG = ("test_training.py", "test_notebooks_run.py", "test_browser.py", "test_benchmarks.py")
 
-@pytest.hookimpl(tryfirst=True)
+
 def pytest_collection_modifyitems(items):
+    """Files that take minutes come first: where several processes share the tests, all end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
     """Where several processes share the tests, each takes a whole file with its fixtures, or one of the notebooks."""
-    for item in items:
-        if item.path.name != "test_notebooks_run.py":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return nodeid if file.endswith("test_notebooks_run.py") else file
+
+    return ByFile(config, log)
 
 
 def pytest_itemcollected(item):
