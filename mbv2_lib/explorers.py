@@ -459,13 +459,14 @@ def budget_words(view):
     """What `drawings.budget` shows."""
     choice, best, next_best = view.choice, view.choice.best, view.choice.next_best
     limits = ", ".join(f"{drawings.short(choice.budget[key])} {words}" for key, words in COSTS.items())
+    limits = limits.replace(" bytes", "B")
     told = f"{limits}: {len(choice.fitting)} of the {len(choice.candidates)} {view.networks} networks fit.<br>"
     if best:
         costs = ", ".join(f"{getattr(best, key):,} {words}" for key, words in COSTS.items())
         place = "ImageNet" if view.networks == "published" else "CIFAR-100"
         told += f"The best of them: {named(best)}, {best.top1:.1%} top-1 on {place}; {costs}.<br>"
         level = [one for one in choice.fitting if trade_offs.level(best, one)]
-        told += f"Within two standard errors of it: {len(level) - 1} more that fit.<br>"
+        told += f"Others that fit within two standard errors of it: {len(level) - 1 or 'none'}.<br>"
     if next_best:
         ratio, key = trade_offs.excess(next_best, choice.budget)
         limit = COSTS[key].removeprefix("bytes of ")

@@ -432,29 +432,12 @@ def claims(figures, suspect):
     return figure
 
 
-def leak(rows):
-    """Top-1 over the epochs: in training, and measured with a leaked and with a clean validation set.
-
-    rows: dicts with "epoch", "training", "leaked", "clean" and, for the last two, "leaked_error" and "clean_error".
-    """
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    axes = figure.subplots()
-    epochs, training = [row["epoch"] for row in rows], [row["training"] for row in rows]
-    axes.plot(epochs, training, color="grey", ls="--", label="training (varied pictures)")
-    for name, colour, marker in (("leaked", ORANGE, "D"), ("clean", BLUE, "o")):
-        top1, error = (np.array([row[key] for row in rows]) for key in (name, f"{name}_error"))
-        axes.fill_between(epochs, top1 - 2 * error, top1 + 2 * error, color=colour, alpha=0.15, lw=0)
-        axes.plot(epochs, top1, color=colour, marker=marker, ms=4, label=f"validation, {name}")
-    axes.set(xlabel="epoch", ylabel="top-1", ylim=(0, None))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="upper left")
-    return figure
-
-
 # -- what a network gives for what it takes --------------------------------------------------------------------------
 
-LOOKS = (("#4d9cca", "v"), (BLUE, "o"), ("#00507d", "s"), (GREEN, "D"), (ORANGE, "^"), (PINK, "P"))
+LOOKS = (
+    *(("#4d9cca", "v"), (BLUE, "o"), ("#00507d", "s"), (GREEN, "D"), (ORANGE, "^"), (PINK, "P")),
+    ("0.35", "X"),
+)
 
 
 def against(panels, xlabel, ylabel, percent=True):
@@ -464,12 +447,16 @@ def against(panels, xlabel, ylabel, percent=True):
     are shares, else they have a logarithmic axis, too.
     """
     figure = Figure(figsize=(8, 3.6), layout="constrained")
+    names = dict.fromkeys(name for rows_of in panels.values() for name in rows_of)
+    looks = dict(zip(names, LOOKS, strict=False))  # a name looks the same in every panel
     for axes, (title, rows_of) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for (name, rows), (colour, marker) in zip(rows_of.items(), LOOKS, strict=False):
+        for name, rows in rows_of.items():
+            colour, marker = looks[name]
             cost, value, *error = np.transpose(sorted(rows))
             error = 2 * error[0] if error else None
             axes.errorbar(cost, value, error, color=colour, marker=marker, ms=5, lw=1.3, elinewidth=1, label=name)
         axes.set(title=title, xlabel=xlabel, xscale="log")
+        axes.margins(x=0.08)
         _plain_ticks(axes.xaxis)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -518,12 +505,13 @@ def fronts(panels, names, accuracies, errors):
 
 
 def seeds(groups, xlabel):
-    """A line a group: a dot for each seed's result, and a bar at their mean. groups: {name: results}."""
+    """A line a group: a dot for each seed's result, and a bar at the mean of several. groups: {name: results}."""
     figure = Figure(figsize=(8, 0.42 * len(groups) + 0.8), layout="constrained")
     axes = figure.subplots()
     for row, results in enumerate(groups.values()):
         axes.plot(results, [row] * len(results), "o", ms=7, color=BLUE, alpha=0.6, mew=0)
-        axes.plot([np.mean(results)] * 2, [row - 0.28, row + 0.28], color=ORANGE, lw=2)
+        if len(results) > 1:
+            axes.plot([np.mean(results)] * 2, [row - 0.28, row + 0.28], color=ORANGE, lw=2)
     axes.set(xlabel=xlabel, ylim=(len(groups) - 0.5, -0.5))
     axes.set_yticks(range(len(groups)), list(groups))
     axes.xaxis.set_major_formatter("{x:.1%}")
@@ -615,6 +603,7 @@ def latencies(milliseconds):
     bars = axes.barh(names, values, color=colours, alpha=0.85)
     axes.bar_label(bars, [f"{value:.3g} ms" for value in values], padding=4, fontsize=9)
     axes.set(xscale="log", xlabel="milliseconds for one picture, logarithmic", xlim=(min(values) / 3, 3 * max(values)))
+    _plain_ticks(axes.xaxis)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     return figure
