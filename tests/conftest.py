@@ -1,6 +1,11 @@
 """Settings of pytest that stand in no configuration file; `test_notebooks_run.py` lays it beside its copies, too."""
 
+import os
+
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so one thread each: they also wait less
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 LONG = ("test_training.py", "test_notebooks_run.py", "test_browser.py", "test_benchmarks.py")
 
