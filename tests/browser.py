@@ -117,10 +117,10 @@ class LabPage:
         self.page.close()
 
     def run_all(self, minutes=8):
-        """Run all cells from the menu, and wait for the last."""
+        """Run all cells from the menu, and wait for the last, or for an error."""
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        self.page.wait_for_function(ALL_RAN, timeout=minutes * 60 * SECONDS)
+        self.page.wait_for_function(f"() => ({ALL_RAN})() || ({ERRORS})().length", timeout=minutes * 60 * SECONDS)
 
     def errors(self):
         """The error outputs of all cells, and what the browser shows in place of a widget that failed."""
