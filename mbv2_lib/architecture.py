@@ -53,7 +53,7 @@ def make_divisible(channels, divisor=8):
     """The multiple of `divisor` nearest to `channels`, never less than nine tenths of it.
 
     Hardware reads channels in groups of eight; a width multiplier of 0.35 makes 24 channels into 8.4, and a network
-    of 8.4 channels can not be built. Rounding down by more than a tenth would cost accuracy, hence the last step.
+    of 8.4 channels cannot be built. Rounding down by more than a tenth would cost accuracy, hence the last step.
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

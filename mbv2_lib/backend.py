@@ -19,7 +19,7 @@ def start():
         try:
             import keras
         except (ImportError, ValueError) as error:  # ValueError: Keras knows no backend of that name
-            raise UserError(f"Keras can not start ({error}); {MEND}") from error
+            raise UserError(f"Keras cannot start ({error}); {MEND}") from error
         if keras.config.backend() not in BACKENDS:
             raise UserError(f"expected Keras on {' or '.join(BACKENDS)}, found {keras.config.backend()}; {MEND}")
         if keras.config.backend() == "tensorflow":

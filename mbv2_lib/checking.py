@@ -145,11 +145,11 @@ def unequal_counts(folder):
 
 
 def decode(path, flags=cv2.IMREAD_COLOR):
-    """The picture at `path`, read to its end. Raises ValueError that says why where it can not be."""
+    """The picture at `path`, read to its end. Raises ValueError that says why where it cannot be."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise ValueError(f"it can not be opened ({error.strerror})") from error
+        raise ValueError(f"it cannot be opened ({error.strerror})") from error
     flaw = flaw_of(data)
     if flaw:
         raise ValueError(flaw)
@@ -158,7 +158,7 @@ def decode(path, flags=cv2.IMREAD_COLOR):
     except cv2.error:
         picture = None
     if picture is None:
-        raise ValueError("it can not be decoded (damaged)")
+        raise ValueError("it cannot be decoded (damaged)")
     return picture
 
 
@@ -167,7 +167,7 @@ def flaw_of(data):
 
     Asked before the decoder, because decoders differ: some hand out half a picture and grey below it. The end is
     sought anywhere behind the start of the pixels, since cameras append data of their own; the compressed pixels
-    themselves can not hold a JPEG's end mark.
+    themselves cannot hold a JPEG's end mark.
     """
     if not data:
         return "it is empty"
@@ -215,7 +215,7 @@ class Look(NamedTuple):
 
 
 def look_at(path):
-    """A Look at the image at `path`, or a Finding where it can not be read."""
+    """A Look at the image at `path`, or a Finding where it cannot be read."""
     try:
         picture = decode(path)
     except ValueError as error:

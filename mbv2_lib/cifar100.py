@@ -226,7 +226,7 @@ def _archive(path):
 
 def _fetch(sources, cache, silence):
     """The verified records of the first source that gives them, and the archive that holds them."""
-    pooch.get_logger().setLevel("WARNING")  # it would name every hash that it can not check
+    pooch.get_logger().setLevel("WARNING")  # it would name every hash that it cannot check
     failures = []
     for url, sha256 in sources:
         print(f"CIFAR-100: from {url}")
@@ -246,7 +246,7 @@ def _fetch(sources, cache, silence):
             archive.unlink(missing_ok=True)
             part.unlink(missing_ok=True)
         except OSError as error:
-            raise UserError(f"{cache}: can not hold the download ({error}); choose another cache folder") from error
+            raise UserError(f"{cache}: cannot hold the download ({error}); choose another cache folder") from error
         print(f"CIFAR-100: not from {failures[-1]}")
     raise UserError(f"CIFAR-100 could not be fetched ({'; '.join(failures)}); {MEND}")
 

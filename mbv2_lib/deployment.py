@@ -54,7 +54,7 @@ def to_int8(network, calibration):
         "litert",
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=lambda: ([picture[None]] for picture in np.asarray(calibration, "uint8")),
-        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},  # whatever can not be int8 is an error
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},  # whatever cannot be int8 is an error
     )
 
 

@@ -52,7 +52,7 @@ def verdict(name, answer):
         return f'Not answered yet: fill in the dots and run this cell again. hint("{name}") helps.'
     except Stumbled as stumble:
         problem = str(stumble)
-    except Exception as error:  # a result that NumPy can not compare, such as a ragged list
+    except Exception as error:  # a result that NumPy cannot compare, such as a ragged list
         problem = f"looking at your answer raised {type(error).__name__}: {error}"
     return "Right. Well done." if problem is None else f'Not yet: {problem}.\nhint("{name}") helps.'
 
@@ -380,7 +380,7 @@ def share_of_close_calls(probabilities, labels):
 
 @same_as(
     "05-pictures-needed",
-    "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture can not be taken.",
+    "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture cannot be taken.",
     lambda rng: {"share": float(rng.uniform(0.05, 0.95)), "error": float(rng.uniform(0.001, 0.05))},
 )
 def count_needed(share, error):

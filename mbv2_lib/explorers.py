@@ -252,7 +252,7 @@ class RoundTrip(NamedTuple):
     dimensions: int
     points: np.ndarray
     returned: np.ndarray  # (n, 2), scaled by the one factor that fits `points` best
-    lost: np.ndarray  # (n,) bool: fewer than two dimensions let the point pass, so two numbers can not be told from it
+    lost: np.ndarray  # (n,) bool: fewer than two dimensions let the point pass, so two numbers cannot be told from it
     error: float  # length of (returned - points) over length of points; 0 is perfect, 1 says that nothing came back
 
 

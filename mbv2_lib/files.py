@@ -18,7 +18,7 @@ def whole_file(path):
     """Yield a path to write to; what was written there takes the name `path` only when the block ends well.
 
     The file aside stands in the same folder (a rename is then one step of the file system) and keeps the ending of
-    the name (Keras chooses the format by it). Raises UserError where the folder can not be written to or is full;
+    the name (Keras chooses the format by it). Raises UserError where the folder cannot be written to or is full;
     what stood at `path` before is then untouched, and nothing half-written is left.
     """
     path = Path(path)

@@ -14,7 +14,7 @@ def read(path, size):
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise complaint(path, f"it can not be opened ({error.strerror})") from error
+        raise complaint(path, f"it cannot be opened ({error.strerror})") from error
     return fit(decode(data, path), size)
 
 
@@ -35,7 +35,7 @@ def decode(data, name):
     except (cv2.error, MemoryError):
         picture = None
     if picture is None:
-        raise complaint(name, "it can not be decoded (damaged, or too large)")
+        raise complaint(name, "it cannot be decoded (damaged, or too large)")
     return picture
 
 

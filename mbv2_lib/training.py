@@ -184,7 +184,7 @@ def check_fits(config, data):
     unreadable = checking.find_unreadable(paths) if paths else []
     if unreadable:
         raise UserError(
-            f"{unreadable[0]}: expected a whole picture, found one that can not be read (of {len(unreadable)} such); "
+            f"{unreadable[0]}: expected a whole picture, found one that cannot be read (of {len(unreadable)} such); "
             f"`mbv2 check {config.data}` lists them all"
         )
 

@@ -113,7 +113,7 @@ def shown_numbers(notebook):
 
 
 def printed(cell):
-    """The texts that a code cell printed. Pictures are no text, nor is what stands for one where it can not show."""
+    """The texts that a code cell printed. Pictures are no text, nor is what stands for one where it cannot show."""
     texts = []
     for output in cell.get("outputs", []):
         data = output.get("data", {})

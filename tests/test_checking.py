@@ -102,7 +102,7 @@ def test_a_lost_picture_is_missed(tree):
     assert "expected 40 images in train/ (manifest.json), found 39" in finding.message
 
 
-# Pictures that can not be read
+# Pictures that cannot be read
 
 
 def encoded(ending):

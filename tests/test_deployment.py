@@ -339,8 +339,8 @@ def test_a_photograph_is_turned_as_its_camera_was_held(orientation, tmp_path):
         (lambda data: b"", "it is empty"),
         (lambda data: b"<svg></svg>", "it is not a JPEG, PNG or BMP image"),
         (lambda data: data[:-20], "it is truncated"),
-        (lambda data: data[:20] + b"\x7f\xff\xff\xff" + data[24:], "it can not be decoded"),  # 2**31 - 1 pixels high
-        (lambda data: data[:16] + bytes(60) + data[76:], "it can not be decoded"),
+        (lambda data: data[:20] + b"\x7f\xff\xff\xff" + data[24:], "it cannot be decoded"),  # 2**31 - 1 pixels high
+        (lambda data: data[:16] + bytes(60) + data[76:], "it cannot be decoded"),
     ],
 )
 def test_a_broken_picture_gets_a_sentence(damage, why, tmp_path):

@@ -56,7 +56,7 @@ def test_statistics_and_answers_agree_after_several_steps_on_random_inputs(
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_weights_have_one_layout(precision):
-    """Same names, order, shapes, number types and share of trained ones: a file can not tell the two apart."""
+    """Same names, order, shapes, number types and share of trained ones: a file cannot tell the two apart."""
     layouts = []
     for kind in (BatchNormalization, keras.layers.BatchNormalization):
         layer = built(kind(name="bn", dtype=precision), 7)
