@@ -176,7 +176,7 @@ def main(argv=None):
     devices = ", ".join(training.devices())
     title = "On an accelerator"
     if options.tiny:
-        batches, size, alpha, executions, together, side, precision, most = (4,), 32, 0.35, 1, 2, 256, "float32", 2
+        batches, size, alpha, executions, together, side, precision, most = (4,), 32, 0.35, 1, 2, 256, "float32", 1
     elif devices.startswith("cpu"):
         return report(options, "accelerator", title, text="This machine has no accelerator: not measured here.")
     else:

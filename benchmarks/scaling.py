@@ -52,7 +52,7 @@ def main(argv=None):
     options = arguments(__doc__, argv)
     if options.tiny:
         machine, pairs = measure_machine(256, (0.5, 2)), 1
-        sweeps = {"batch": [(2, 32, 0.35), (4, 32, 0.35)]}
+        sweeps = {"batch": [(2, 32, 0.35)]}
     else:
         machine, pairs = measure_machine(), 5
         sweeps = {

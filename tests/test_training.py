@@ -17,7 +17,7 @@ import pytest
 from mbv2_lib import callbacks, folders, pipeline, recipes, runs, training
 from mbv2_lib.files import UserError
 
-SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "seed": 7}
+SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "expansion": 1, "seed": 7}  # quickly traced
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(data, tm
     assert len(runs.read_history(run)) == 1
     network = training.build_network(config_of(data, run))
     for name in ("best", "last"):
-        runs.load_weights(network, run / f"{name}.weights.h5", 0.35, 6, 4)
+        runs.load_weights(network, run / f"{name}.weights.h5", 0.35, 1, 4)
         assert all(np.isfinite(weight).all() for weight in network.get_weights())
 
 
-@pytest.mark.parametrize("megabytes", [0.3, 3])
+@pytest.mark.parametrize("megabytes", [0.3, 1.6])
 def test_a_full_disk_is_said_in_one_line_and_leaves_no_half_file(data, tmp_path, megabytes):
-    """A file may not grow past the limit: the weights (2 MB) hit the first one, the state (over 4 MB) the second."""
+    """A file may not grow past the limit: the weights (1 MB) hit the first one, the state (over 2 MB) the second."""
     run = tmp_path / "full"
     limit = int(megabytes * 1e6)
     process = start(data, run, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
@@ -152,9 +152,9 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_half_file(data, tmp_path,
     line = errors.strip().splitlines()[-1]
     assert "could not be written" in line and "free some space" in line and "Traceback" not in errors
     assert not [path for path in run.iterdir() if "partial" in path.name]
-    if megabytes > 2:  # what was whole is whole
+    if megabytes > 1:  # what was whole is whole
         network = training.build_network(config_of(data, run))
-        runs.load_weights(network, run / "last.weights.h5", 0.35, 6, 4)
+        runs.load_weights(network, run / "last.weights.h5", 0.35, 1, 4)
         assert len(runs.read_history(run)) == 1
 
 
@@ -246,7 +246,8 @@ print(len(training.devices()))
 
 
 def start_on_jax(run, devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    compiled_soon = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = f"--xla_force_host_platform_device_count={devices} {compiled_soon}"
     environment = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     how = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-c", ON_JAX, str(run)], **how)
