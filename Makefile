@@ -28,15 +28,18 @@ lint: .venv/ready-to-test
 bench: .venv/ready-to-test
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
-.venv/ready: pyproject.toml requirements.lock
+.venv/made:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "expected Python 3.11 to 3.13, found %d.%d: install one and say PYTHON=python3.11 make ..." % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/ready: .venv/made pyproject.toml requirements.lock
 	$(INSTALL) --editable .
 	touch $@
 
-.venv/ready-to-test: .venv/ready
+.venv/ready-to-test: .venv/made pyproject.toml requirements.lock
 	$(INSTALL) --editable '.[dev]'
-	touch $@
+	touch .venv/ready $@
 
 clean:
 	rm -rf .venv
