@@ -94,6 +94,8 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
             axes.fill_between(places, line - spread, line + spread, color=colour, alpha=0.15, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     axes.xaxis.get_major_locator().set_params(integer=True)
+    if x is not None and len(x) < 8:  # a tick for each value
+        axes.set_xticks(x)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
