@@ -135,7 +135,9 @@ class LabPage:
         """The explorer of a cell, scrolled to and complete."""
         self.page.evaluate(f"{NOTEBOOK}.content.scrollToItem({cell}, 'start')")
         self.page.evaluate(f"({NOTEBOOK}).content.widgets[{cell}].node.id = 'cell-{cell}'")
-        return ExplorerOnPage(self.page, self.page.locator(f"#cell-{cell} .mbv2-explorer").first)
+        place = self.page.locator(f"#cell-{cell} .mbv2-explorer").first
+        place.scroll_into_view_if_needed()  # JupyterLab goes by the heights that it guesses of what it has not shown
+        return ExplorerOnPage(self.page, place)
 
     def height(self):
         """Height of the notebook in pixels."""
