@@ -38,7 +38,7 @@ def to_litert(network, **settings):
     """The network as the bytes of a LiteRT file that computes in float32. Raises UserError; see `exporting`.
 
     settings: attributes of TensorFlow's converter to set. Keras's `export` would write the network to files on its way
-    and read them back twice, which takes five times as long for the same operations.
+    and read them back twice, which takes several times as long for the same operations.
     """
     with exporting():
         import tensorflow as tf
