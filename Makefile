@@ -20,7 +20,7 @@ notebooks: .venv/ready-to-test
 	$(BIN)/python notebooks/execute.py
 
 test: .venv/ready-to-test
-	$(BIN)/python -m pytest --numprocesses=2 --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=3 --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/ready-to-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores, so one thread each: they also wait less
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes enough for two cores, so one thread each: they also wait less
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 LONG = ("test_training.py", "test_notebooks_run.py", "test_browser.py", "test_benchmarks.py")
