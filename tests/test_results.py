@@ -76,6 +76,9 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
             for group, top1 in metrics["top1_by_superclass"].items()
         ),
     ]
+    if config["holdout"]:  # the card says how far the two lie apart at the end
+        last = runs.read_history(run)[-1]
+        said += [percent(last["top1"], 1), percent(last["val_top1"], 1), f"--holdout {config['holdout']}"]
     for figure in said:
         assert figure in card, f"{run.name}/README.md: {figure} is missing"
 
@@ -83,6 +86,8 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
 def test_the_readme_says_of_the_leak_what_the_notebook_measured():
     notebook = (ROOT / "notebooks" / "05_accuracy.ipynb").read_text(encoding="utf-8")
     leaked, clean = re.search(r"leaked ([\d.]+)%, clean ([\d.]+)%: gap", notebook).groups()
+    epochs = re.search(r"above training in \d+ of (\d+) epochs", notebook)[1]
     rows = [line for line in README.splitlines() if line.startswith("| the ")]
+    assert any(f"{epochs} epochs" in row for row in rows)
     assert any("leaked" in row and f"| {leaked} % |" in row for row in rows)
     assert any("clean" in row and f"| {clean} % |" in row for row in rows)
