@@ -19,6 +19,7 @@ from mbv2_lib.architecture import mobilenet_v2_architecture
 from mbv2_lib.augmentation import Augmentation
 from mbv2_lib.backend import keras
 from mbv2_lib.costs import network_cost
+from mbv2_lib.layers import shifted_sums
 from mbv2_lib.recipes import RECIPES
 from mbv2_lib.runs import TrainConfig
 
@@ -89,23 +90,6 @@ def measured_peak(side, precision):
 def library_convolution(x, kernel, strides):
     """The backend's own depthwise convolution: x (n, h, w, c), kernel (3, 3, c, 1)."""
     return ops.depthwise_conv(x, kernel, strides, padding="same")
-
-
-def shifted_sums(x, kernel, strides):
-    """The same as nine shifted copies of x, each multiplied by one weight a channel, and added."""
-    height, width = x.shape[1:3]
-    rows, columns = -(-height // strides), -(-width // strides)
-    before_and_after = []
-    for length, out in ((height, rows), (width, columns)):
-        missing = max((out - 1) * strides + 3 - length, 0)
-        before_and_after.append((missing // 2, missing - missing // 2))
-    padded = ops.pad(x, [(0, 0), *before_and_after, (0, 0)])
-    return sum(
-        padded[:, i : i + (rows - 1) * strides + 1 : strides, j : j + (columns - 1) * strides + 1 : strides]
-        * kernel[i, j, :, 0]
-        for i in range(3)
-        for j in range(3)
-    )
 
 
 def compiled(function):

@@ -1,7 +1,7 @@
 """The inverted residual, and the two steps that it is made of."""
 
 from mbv2_lib.backend import keras
-from mbv2_lib.layers import BatchNormalization
+from mbv2_lib.layers import BatchNormalization, DepthwiseConv2D
 
 
 def he():
@@ -34,9 +34,7 @@ def depthwise_bn(x, strides=1, name="depthwise"):
 
     x: (n, h, w, c). Returns (n, h / strides, w / strides, c), rounded up. Source: Table 1.
     """
-    convolution = keras.layers.DepthwiseConv2D(
-        3, strides, padding="same", use_bias=False, depthwise_initializer=he(), name=name
-    )
+    convolution = DepthwiseConv2D(3, strides, padding="same", use_bias=False, depthwise_initializer=he(), name=name)
     x = convolution(x)
     x = BatchNormalization(name=f"{name}_bn")(x)
     return keras.layers.ReLU(6, name=f"{name}_relu")(x)

@@ -1,4 +1,6 @@
-"""Batch normalization, fused into one operation where TensorFlow has one."""
+"""The two layers of the network that a backend can compute faster than Keras asks it to."""
+
+import itertools
 
 from mbv2_lib.backend import keras
 
@@ -54,3 +56,43 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _follow(self, moving, batch):
         moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1 - self.momentum))
+
+
+def has_slow_depthwise_convolution():
+    """Whether the convolution of single channels takes longer than `shifted_sums`: on JAX.
+
+    There a training step takes 2.3 to 3.6 times as long with the library's on a CPU (128 and 64 px, 32 pictures);
+    `benchmarks/accelerator.py` compares the two alone.
+    """
+    return keras.config.backend() == "jax"
+
+
+@keras.saving.register_keras_serializable(package="mbv2_lib")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D`, computed as shifted sums where that is faster. "same" padding, no bias."""
+
+    def call(self, inputs):
+        if not has_slow_depthwise_convolution():
+            return super().call(inputs)
+        return shifted_sums(inputs, self.kernel, self.strides[0])
+
+
+def shifted_sums(x, kernel, strides):
+    """A depthwise convolution as a sum of shifted copies of x, each multiplied by one weight a channel.
+
+    x: (n, h, w, c). kernel: (k, k, c, 1). Returns (n, h / strides, w / strides, c), rounded up, in x's number type;
+    added up in float32. XLA makes one pass over the memory of it, where it would call a library for a convolution.
+    """
+    size = kernel.shape[0]
+    rows, columns = (-(-length // strides) for length in x.shape[1:3])
+    margins = []
+    for length, out in zip(x.shape[1:3], (rows, columns), strict=True):
+        missing = max((out - 1) * strides + size - length, 0)
+        margins.append((missing // 2, missing - missing // 2))
+    padded = keras.ops.pad(x, [(0, 0), *margins, (0, 0)])
+    weights = keras.ops.cast(kernel[..., 0], "float32")
+    total = 0
+    for i, j in itertools.product(range(size), repeat=2):
+        shifted = padded[:, i : i + (rows - 1) * strides + 1 : strides, j : j + (columns - 1) * strides + 1 : strides]
+        total += keras.ops.cast(shifted, "float32") * weights[i, j]
+    return keras.ops.cast(total, x.dtype)

@@ -164,3 +164,18 @@ def test_a_saved_model_brings_its_layer_back(tmp_path):
     assert type(loaded.layers[0]) is BatchNormalization and loaded.layers[0].momentum == 0.7
     for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("side", "strides"), [(8, 1), (8, 2), (7, 2)])
+def test_a_depthwise_convolution_of_shifted_sums_answers_as_keras_does(side, strides, precision, monkeypatch):
+    """The way of JAX, taken on any backend; its gradients are compared in test_benchmarks.py."""
+    layer = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False, dtype=precision)
+    pictures = np.random.default_rng(0).normal(size=(2, side, side, 5)).astype("float32")
+    monkeypatch.setattr(layers, "has_slow_depthwise_convolution", lambda: False)
+    expected = layer(pictures)
+    monkeypatch.setattr(layers, "has_slow_depthwise_convolution", lambda: True)
+    found = layer(pictures)
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
+    np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
