@@ -1,6 +1,7 @@
 """What happens between the steps of a training: progress is shown, and after each epoch the run is kept."""
 
 import contextlib
+import itertools
 import time
 from pathlib import Path
 
@@ -24,6 +25,9 @@ class KeepRun(keras.callbacks.Callback):
         # A kill between history and state leaves a row of an epoch that is done again: it is dropped here.
         self.rows = [row for row in runs.read_history(config.run) if row["epoch"] <= done]
 
+    def on_train_begin(self, logs=None):
+        self.gatherer = Gatherer(self.model)  # one for all epochs: it is compiled once
+
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
 
@@ -34,7 +38,7 @@ class KeepRun(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._expect_number(logs["loss"])
         run = Path(self.config.run)
-        with averaged_weights(self.model, self.batches()):
+        with averaged_weights(self.model, self.gatherer, self.batches()):
             probabilities = self.model.predict_split(self.validation, self.config.batch)
             measured = evaluation.evaluate(probabilities, self.validation.labels)
             self.rows.append(self._row(epoch, logs, measured))
@@ -73,7 +77,8 @@ class KeepRun(keras.callbacks.Callback):
             rate = float(np.asarray(self.model.optimizer.learning_rate))
             raise UserError(
                 f"epoch {len(self.rows) + 1}: the loss is {float(loss)} at a learning rate of {rate:.3g}; the weights "
-                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate"
+                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate "
+                "or, on a GPU, with --precision float32"
             )
 
 
@@ -83,13 +88,31 @@ def epochs_since_best(rows):
     return len(scores) - 1 - scores.index(max(scores))
 
 
+class Gatherer(keras.Model):
+    """A learner that answers as in training: its normalizations gather statistics, and its weights stand still."""
+
+    def __init__(self, learner):
+        super().__init__(name="gatherer")
+        self.learner = learner
+        self.built = True
+        self.supports_jit = learner.supports_jit
+
+    def call(self, inputs):
+        return self.learner(inputs, training=True)
+
+    def gather(self, batches, steps=40):
+        """Bring the statistics up to the weights: after 40 steps 1.5 % of the old is left."""
+        for inputs, _ in itertools.islice(batches, steps):
+            self.predict_on_batch(inputs)
+
+
 @contextlib.contextmanager
-def averaged_weights(learner, batches):
+def averaged_weights(learner, gatherer, batches):
     """Inside, `learner` holds the moving average of its weights, where its optimizer keeps one.
 
     The statistics of its batch normalizations belong to the weights as they were: with the averaged ones, a network
-    in the middle of its training answers at chance. They are gathered anew over a few training `batches`, by a
-    training whose learning rate is zero, and put back at the end.
+    in the middle of its training answers at chance. They are gathered anew over a few training `batches`, and put
+    back at the end.
     """
     if not learner.optimizer.use_ema:
         yield
@@ -99,19 +122,12 @@ def averaged_weights(learner, batches):
     statistics = [np.asarray(variable) for variable in learner.non_trainable_variables]
     swap.on_test_begin()
     try:
-        gather_statistics(learner, batches)
+        gatherer.gather(batches)
         yield
     finally:
         swap.on_test_end()
         for variable, value in zip(learner.non_trainable_variables, statistics, strict=True):
             variable.assign(value)
-
-
-def gather_statistics(learner, batches, steps=40):
-    """Bring the statistics of the batch normalizations up to the weights: after 40 steps 1.5 % of the old is left."""
-    still = type(learner)(learner.network, learner.size)
-    still.compile(optimizer=keras.optimizers.SGD(0.0), loss="categorical_crossentropy")
-    still.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
 
 
 class Progress(keras.callbacks.Callback):

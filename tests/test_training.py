@@ -204,7 +204,8 @@ def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back
     batches = pipeline.training_batches(opened.train, plan)
     learner.fit(batches, steps_per_epoch=20, verbose=0, shuffle=False)
     before = [np.array(value) for value in learner.variables]
-    with callbacks.averaged_weights(learner, pipeline.training_batches(opened.train, plan)):
+    gatherer = callbacks.Gatherer(learner)
+    with callbacks.averaged_weights(learner, gatherer, pipeline.training_batches(opened.train, plan)):
         inside = [np.array(value) for value in learner.variables]
     assert any(not np.array_equal(one, other) for one, other in zip(before, inside, strict=True))
     for one, other in zip(before, learner.variables, strict=True):
