@@ -148,7 +148,7 @@ def load_run(run, weights="last"):
     Raises UserError where the folder is no run or holds no such weights.
     """
     config, described = runs.read_config(run)
-    network = training.build_network(dataclasses.replace(config, weights=None, tclasses=None, precision="float32"))
+    network = training.build_network(dataclasses.replace(config, precision="float32"))
     path = runs.weights_file(run, weights)
     runs.load_weights(network, path, config.alpha, config.expansion, config.classes)
     return network, config, described

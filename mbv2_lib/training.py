@@ -44,22 +44,31 @@ class Learner(keras.Model):
 
 
 def build_network(config):
-    """The network of a TrainConfig, with the weights that it starts from. Raises UserError for a file that misfits."""
-    starting_classes = config.tclasses or config.classes
+    """The network of a TrainConfig, with random weights of its seed."""
     with computing_in(config.precision):
         keras.utils.set_random_seed(config.seed)
         shape = (config.size, config.size, 3)
         block = BLOCKS[config.block]
-        network = mobilenet_v2(shape, starting_classes, config.alpha, config.expansion, config.dropout, block=block)
-        if config.weights:
-            runs.load_weights(network, config.weights, config.alpha, config.expansion, starting_classes)
-        return network if starting_classes == config.classes else replace_head(network, config.classes)
+        return mobilenet_v2(shape, config.classes, config.alpha, config.expansion, config.dropout, block=block)
+
+
+def starting_network(config):
+    """The network of a TrainConfig with the weights that it starts from. Raises UserError for a file that misfits."""
+    if not config.weights:
+        return build_network(config)
+    starting_classes = config.tclasses or config.classes
+    network = build_network(dataclasses.replace(config, classes=starting_classes))
+    runs.load_weights(network, config.weights, config.alpha, config.expansion, starting_classes)
+    if starting_classes == config.classes:
+        return network
+    with computing_in(config.precision):
+        return replace_head(network, config.classes)
 
 
 def build_learner(config, steps):
     """The compiled Learner of a TrainConfig, for epochs of `steps` batches each."""
     recipe = RECIPES[config.recipe]
-    learner = Learner(build_network(config), config.size)
+    learner = Learner(starting_network(config), config.size)
     learning_rate = config.learning_rate or recipe.learning_rate_for(config.batch)
     warmup_epochs = min(5, config.epochs // 10)
     learner.compile(
@@ -254,7 +263,7 @@ def measure(config, described, data_path, weights, flips=False):
         raise UserError(
             f"{data_path}: expected the classes that {config.run} was trained on, found other ones: {differ}"
         )
-    network = build_network(dataclasses.replace(config, weights=None, tclasses=None))
+    network = build_network(config)
     runs.load_weights(network, weights, config.alpha, config.expansion, config.classes)
     learner = Learner(network, config.size)
     probabilities = learner.predict_split(data.validation, config.batch)

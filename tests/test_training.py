@@ -196,6 +196,13 @@ def test_weight_decay_spares_normalization_and_biases():
         assert shrunk == ("kernel" in variable.path), variable.path
 
 
+def test_a_run_can_be_looked_into_where_the_weights_that_it_started_from_are_gone():
+    config = runs.TrainConfig(**SETTINGS, weights="gone.weights.h5", tclasses=7)
+    assert training.build_network(config).output_shape == (None, SETTINGS["classes"])
+    with pytest.raises(UserError, match="gone.weights.h5: expected a weight file"):
+        training.build_learner(config, steps=1)
+
+
 def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back(data):
     config = config_of(data, "unused", recipe="modern")
     opened = pipeline.open_data(data)
@@ -240,8 +247,10 @@ pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.
 settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
 config = runs.TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
-metrics = training.measure(config, runs.read_config(config.run)[1], "made", f"{config.run}/last.weights.h5")
-assert keras.config.backend() == "jax" and metrics["pictures"] == 12
+assert keras.config.backend() == "jax"
+if len(training.devices()) == 1:
+    metrics = training.measure(config, runs.read_config(config.run)[1], "made", f"{config.run}/last.weights.h5")
+    assert metrics["pictures"] == 12
 print(len(training.devices()))
 """
 
