@@ -28,13 +28,13 @@ def linked_folder(out, source, images):
         (out / "validation" / name).symlink_to(source / "validation" / name)
 
 
-def train_and_tell(folder, size, batch, steps):
+def train_and_tell(folder, size, batch, steps, expansion):
     """Train for some steps as `training.train` does, and print the peak resident size in MB."""
     from mbv2_lib import pipeline, training
     from mbv2_lib.recipes import RECIPES
     from mbv2_lib.runs import TrainConfig
 
-    config = TrainConfig(classes=CLASSES, data=folder, size=size, batch=batch, epochs=1)
+    config = TrainConfig(classes=CLASSES, data=folder, size=size, batch=batch, epochs=1, expansion=expansion)
     data = pipeline.open_data(config.data)
     training.check_fits(config, data)
     plan = pipeline.Plan(data.train.labels, CLASSES, batch, size, RECIPES[config.recipe].augmentation)
@@ -54,7 +54,7 @@ def peak_megabytes():
 
 def main(argv=None):
     options = arguments(__doc__, argv)
-    size, batch, pairs = (32, 4, 1) if options.tiny else (224, 16, 5)
+    size, batch, expansion, pairs = (32, 4, 1, 1) if options.tiny else (224, 16, 6, 5)
     counts = (200, 1000) if options.tiny else (10_000, 50_000)
     steps = (2, 10) if options.tiny else (8, 40)
     peaks = {images: [] for images in counts}
@@ -65,7 +65,7 @@ def main(argv=None):
         folders.write_folders(aside / "few", splits, shapes100.CLASSES, size, progress=False)
 
         def measure(images, steps):
-            given = [str(value) for value in (aside / str(images), size, batch, steps)]
+            given = [str(value) for value in (aside / str(images), size, batch, steps, expansion)]
             told = subprocess.run([sys.executable, __file__, "--train", *given], capture_output=True, text=True)
             assert told.returncode == 0, told.stderr[-2000:]
             peaks[images].append(float(told.stdout.split()[-1]))
