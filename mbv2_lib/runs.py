@@ -131,6 +131,15 @@ def read_history(run):
         ) from error
 
 
+def whole_history(run):
+    """The rows of a run, behind those of the run in its folder `begun`, if there is one, whose weights it went on with.
+
+    So a training that began on one machine and ended on another is read as one; its epochs are numbered through.
+    """
+    rows = [*read_history(Path(run) / "begun"), *read_history(run)]
+    return [row | {"epoch": number} for number, row in enumerate(rows, 1)]
+
+
 def state_of(learner):
     """The variables that the next epoch depends on: weights, statistics, seeds, and all that the optimizer keeps."""
     return [*learner.variables, *learner.optimizer.variables]

@@ -23,7 +23,7 @@ from pathlib import Path
 size = os.environ.get("MBV2_SIZE", "laptop")  # "full" where there is a GPU
 cifar100_is_here = Path("../data/cifar100/train.bin").exists()
 data = os.environ.get("MBV2_DATA", "../data/cifar100" if cifar100_is_here else "shapes100")
-reference = Path("../data/reference_runs") / ("shapes100-64px" if data == "shapes100" else "cifar100-64px")
+reference = Path("../data/reference_runs") / ("shapes100-64px" if data == "shapes100" else "cifar100-128px")
 print(f"{size} runs on {Path(data).name}")"""
 COST_LINE = re.compile(
     r"\*Measured cost: (?P<minutes>\d+\.\d) minutes on a two-core CPU; "
