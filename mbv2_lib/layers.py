@@ -59,11 +59,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def has_slow_depthwise_convolution():
-    """Whether the convolution of single channels takes longer than `shifted_sums`: on JAX.
-
-    There a training step takes 2.3 to 3.6 times as long with the library's on a CPU (128 and 64 px, 32 pictures);
-    `benchmarks/accelerator.py` compares the two alone.
-    """
+    """Whether the convolution of single channels takes longer than `shifted_sums`: on JAX, as seen on a CPU."""
     return keras.config.backend() == "jax"
 
 
@@ -81,7 +77,7 @@ def shifted_sums(x, kernel, strides):
     """A depthwise convolution as a sum of shifted copies of x, each multiplied by one weight a channel.
 
     x: (n, h, w, c). kernel: (k, k, c, 1). Returns (n, h / strides, w / strides, c), rounded up, in x's number type;
-    added up in float32. XLA makes one pass over the memory of it, where it would call a library for a convolution.
+    added up in float32. XLA can fuse all of it into one operation.
     """
     size = kernel.shape[0]
     rows, columns = (-(-length // strides) for length in x.shape[1:3])
