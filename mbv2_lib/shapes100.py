@@ -53,6 +53,7 @@ def turned(form, steps=64):
 
 # Figures: layers (ink, form, form, ...), painted in order. Ink 0 is the ground, 1 the figure, 2 its details, which
 # show on the figure alone. A figure that is random in itself is a function of the generator.
+INK_DIGITS = np.array([0, 5, 10, 15])  # where each ink is counted in one number: five binary digits hold up to 31
 HUES = {"red": 0, "yellow": 230, "green": 500, "blue": 960, "purple": 1230}  # of 1536 around the colour wheel
 COUNT = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 CELLS = [(x, y) for y in (-40, 0, 40) for x in (-40, 0, 40)]  # the places 0 to 8 on a board of three by three
@@ -215,9 +216,12 @@ def _painted(name, rng):
 
 def _image(name, rng):
     """One image of a class: (32, 32, 3) uint8 RGB."""
-    fine = _inks(name, rng).astype(np.int16)[_painted(name, rng)]
+    inks = _inks(name, rng)
+    fine = (1 << INK_DIGITS).take(_painted(name, rng))
     rows = sum(fine[i::FINE] for i in range(FINE))
-    picture = sum(rows[:, i::FINE] for i in range(FINE)) // FINE**2  # means over blocks of FINE x FINE pixels
+    blocks = sum(rows[:, i::FINE] for i in range(FINE))  # of FINE x FINE pixels
+    counts = blocks[..., None] >> INK_DIGITS & 31  # how many of the block's pixels have each ink
+    picture = counts @ inks // FINE**2  # their mean
     ramp = np.arange(SIZE)[:, None] - SIZE // 2
     down, across = rng.integers(-24, 25, (2, 3))
     shade = ((ramp * down)[:, None] + ramp * across) // (SIZE // 2)

@@ -27,7 +27,7 @@ def work(tmp_path_factory):
         "validation": (held[held_labels < 20], held_labels[held_labels < 20]),
     }
     folders.write_folders(other, splits, shapes100.CLASSES[:20], size=32, progress=False)
-    small = ["--size", "32", "--alpha", "0.35", "--batch", "50", "--epochs", "1"]
+    small = ["--size", "32", "--alpha", "0.35", "--expansion", "1", "--batch", "50", "--epochs", "1"]
     first, tuned = str(work / "first"), str(work / "tuned")
     assert main(prepare) == 0
     assert main(["check", data]) == 0
@@ -58,7 +58,7 @@ def test_metrics_are_shares_with_their_errors_and_flips_apart(work):
 
 
 def test_a_fine_tuned_run_has_the_new_classes(work):
-    assert describe_weights(work / "tuned" / "last.weights.h5") == (0.35, 6, 20)
+    assert describe_weights(work / "tuned" / "last.weights.h5") == (0.35, 1, 20)
     assert json.loads((work / "tuned" / "config.json").read_text())["tclasses"] == 100
 
 
@@ -87,8 +87,8 @@ def test_a_leak_for_demonstration_says_so_and_is_found_picture_by_picture(work, 
 
 def test_a_run_watched_on_a_holdout_is_measured_on_the_validation_pictures(work, tmp_path):
     data, run = str(work / "shapes"), str(tmp_path / "watched")
-    small = ["--size", "32", "--alpha", "0.35", "--batch", "50", "--epochs", "1", "--holdout", "100"]
-    assert main(["train", "--classes", "100", "--data", data, "--run", run, *small]) == 0
+    small = ["--size", "32", "--alpha", "0.35", "--expansion", "1", "--batch", "50", "--epochs", "1"]
+    assert main(["train", "--classes", "100", "--data", data, "--run", run, *small, "--holdout", "100"]) == 0
     assert main(["evaluate", "--run", run, "--data", data]) == 0
     assert json.loads((tmp_path / "watched" / "metrics.json").read_text())["pictures"] == 200
 
@@ -163,16 +163,16 @@ def test_weights_of_another_network_say_what_they_hold(work, tmp_path, capsys):
     weights = shutil.copy(work / "first" / "best.weights.h5", tmp_path)  # without its config.json
     line = train(capsys, tmp_path / "a", work / "twenty", "--weights", weights, "--tclasses", 100, classes=20)
     assert "width 0.35" in line and "width 1.0" in line
-    flags = ["--alpha", "0.35", "--weights", weights]
+    flags = ["--alpha", "0.35", "--expansion", "1", "--weights", weights]
     line = train(capsys, tmp_path / "b", work / "twenty", *flags, "--tclasses", 7, classes=20)
     assert "100 classes" in line and "7 classes" in line
     line = train(capsys, tmp_path / "c", work / "twenty", *flags, "--tclasses", 100, "--expansion", 3, classes=20)
-    assert "expansion 6" in line and "expansion 3" in line
+    assert "expansion 1" in line and "expansion 3" in line
 
 
 def test_what_a_run_says_of_its_weights_is_read_and_must_not_be_contradicted(work, tmp_path, capsys):
     weights = work / "first" / "best.weights.h5"
-    flags = ["--alpha", "0.35", "--weights", weights]
+    flags = ["--alpha", "0.35", "--expansion", "1", "--weights", weights]
     line = train(capsys, tmp_path / "a", work / "twenty", *flags, "--tclasses", 50, classes=20)
     assert "--tclasses 50" in line and "100" in line
     command = ["train", "--classes", "20", "--data", work / "twenty", "--run", tmp_path / "b", *flags, "--size", "64"]
