@@ -39,6 +39,20 @@ def in_256_colours(file):
 show_in_notebooks()
 
 
+def _panels(size, *shape, framed=False, grid=None, **settings):
+    """A Figure of `size` in inches and its axes, as `Figure.subplots` makes them of the other arguments.
+
+    framed: closed above and on the right, too; grid: pale lines across the axis "x" or "y", or across "both".
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(*shape, **settings)
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(framed)
+        if grid:
+            axes.grid(axis=grid, alpha=0.3)
+    return figure, panels
+
+
 def save(figure, path):
     """Write the figure to `path`, whole or not at all. Raises UserError where the disk is full."""
     with whole_file(path) as aside:
@@ -47,15 +61,14 @@ def save(figure, path):
 
 def curves(history):
     """Loss and top-1 of training and held-out pictures over the epochs of a run (rows of `runs.read_history`)."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure, panels = _panels((9, 3.4), 1, 2, framed=True, grid="both")
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 30 else None
-    for axes, name, title in zip(figure.subplots(1, 2), ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
+    for axes, name, title in zip(panels, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
         for key, label, colour in ((name, "training", BLUE), (f"val_{name}", "held out", ORANGE)):
             axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(frameon=False)
     return figure
@@ -83,8 +96,7 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
 
     x: places of the values, else 0, 1, 2 ...; errors: dict of name to standard errors, drawn as bands of two.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 3.2), grid="both")
     looks = zip((BLUE, ORANGE, GREEN, PINK), ("-", "--", "-.", ":"), strict=True)
     for (name, line), (colour, dashes) in zip(values.items(), looks, strict=False):
         places, line = np.arange(len(line)) if x is None else np.asarray(x)[: len(line)], np.asarray(line)
@@ -98,8 +110,6 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
         axes.set_xticks(x)
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
 
@@ -112,9 +122,8 @@ def shapes(sides, channels, expanded):
 
     sides, channels: of the tensor that each block puts out; expanded: channels between its expansion and projection.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure, (left, right) = _panels((8, 3.2), 1, 2, width_ratios=(1, 1.5))
     places = np.arange(len(sides))
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     left.bar(places, sides, color=ORANGE, alpha=0.75)
     left.set(title="Pixels of a side", xlabel="block")
     right.bar(places, expanded, color=BLUE, alpha=0.25, label="expanded, inside the block")
@@ -123,14 +132,12 @@ def shapes(sides, channels, expanded):
     right.legend(frameon=False, loc="upper left")
     for axes in (left, right):
         axes.set_xticks(places[::2])
-        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def rounding(widths, rows):
     """Channels given against channels asked, over the width multiplier. rows: {channels at width 1: given (n,)}."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 3), framed=True, grid="y")
     for (channels, given), colour in zip(rows.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
         axes.plot(widths, channels * np.asarray(widths), color="grey", lw=1, ls="--")
         axes.step(widths, given, where="mid", color=colour, lw=2)
@@ -140,7 +147,6 @@ def rounding(widths, rows):
     axes.plot([], [], color=BLUE, lw=2, label="given: a multiple of eight")
     axes.set(xlabel="width multiplier", ylabel="channels", yticks=range(0, int(axes.get_ylim()[1]) + 1, 8))
     axes.set_xlim(widths[0], widths[-1] + 0.16 * (widths[-1] - widths[0]))
-    axes.grid(axis="y", alpha=0.3)
     axes.legend(frameon=False, loc="upper left")
     return figure
 
@@ -150,15 +156,12 @@ def scaling(panels):
 
     panels: {name of the setting: (values, standard, cost relative to the standard's)}.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, (name, (values, standard, relative)) in zip(
-        figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True
-    ):
+    figure, _ = _panels((8, 3.2), 1, len(panels), framed=True, grid="both", sharey=True)
+    for axes, (name, (values, standard, relative)) in zip(figure.axes, panels.items(), strict=True):
         values = np.asarray(values)
         axes.plot(values, (values / standard) ** 2, color=ORANGE, lw=6, alpha=0.35, label="the square")
         axes.plot(values, relative, color=BLUE, marker="o", ms=4, label="multiply-adds")
         axes.set(xlabel=name)
-        axes.grid(alpha=0.3)
     figure.axes[0].set(ylabel="relative to the standard")
     figure.axes[0].legend(frameon=False, loc="upper left")
     return figure
@@ -199,8 +202,7 @@ def series(stations, here):
 
     stations: {number: (title, what a reader ends with)}; here: the numbers of those that exist.
     """
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 4.2))
     track = []
     for place, (number, (title, ending)) in enumerate(stations.items()):
         row, column = divmod(place, 3)
@@ -243,10 +245,10 @@ def answers(pictures, labels, probabilities, classes, top=3):
 
 def three_convolutions(channels=4):
     """Which values of the input one value of the output reads: in a convolution, a depthwise and a pointwise one."""
-    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    figure, panels = _panels((8, 3.3), 1, 3)
     everywhere, middle = range(channels), [channels // 2]
     kinds = (("convolution", 3, everywhere), ("depthwise", 3, middle), ("pointwise", 1, everywhere))
-    for axes, (name, kernel, read) in zip(figure.subplots(1, 3), kinds, strict=True):
+    for axes, (name, kernel, read) in zip(panels, kinds, strict=True):
         for channel in range(channels):
             _sheet(axes, 0, channel, kernel if channel in read else 0, BLUE)
             _sheet(axes, 11, channel, int(channel in middle), ORANGE)
@@ -279,15 +281,13 @@ def _sheet(axes, left, channel, size, colour, cells=5):
 
 def memory(megabytes):
     """What stands in memory while a block works: {name: (megabytes of its ends, megabytes of its middle)}."""
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 2.6))
     ends, middle = (list(part) for part in zip(*megabytes.values(), strict=True))
     axes.barh(list(megabytes), ends, color=BLUE, label="input and output")
     bars = axes.barh(list(megabytes), middle, left=ends, color=ORANGE, label="between them")
     axes.bar_label(bars, [f"{sum(pair):.2f}" for pair in megabytes.values()], padding=4, fontsize=9)
     axes.set(xlabel="megabytes at the worst moment", xlim=(0, 1.12 * max(map(sum, megabytes.values()))))
     axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     return figure
 
@@ -330,22 +330,21 @@ def superclasses(pictures, classes, members):
 
 def exams(results, truth):
     """Simulated results of many exams, one panel a size: {pictures: shares (n,)}, all on one axis; truth: a share."""
-    figure = Figure(figsize=(8, 2.4), layout="constrained")
+    figure, panels = _panels((8, 2.4), 1, len(results), sharex=True)
     low, high = (extreme([extreme(shares) for shares in results.values()]) for extreme in (np.min, np.max))
-    for axes, (count, shares) in zip(figure.subplots(1, len(results), sharex=True), results.items(), strict=True):
+    for axes, (count, shares) in zip(panels, results.items(), strict=True):
         step = max(0.005, 1 / count)  # no finer than a picture, or the bars would show a comb
         axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
         axes.axvline(truth, color=ORANGE, lw=1)
         axes.set(title=f"{count:,} pictures", xlabel="result of an exam", yticks=[])
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["left"].set_visible(False)
     return figure
 
 
 def best_of(counts, best, truth):
     """The best of so many measurements (a list of arrays of simulated ones) against what is true."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 3), framed=True)
     low, middle, high = np.transpose([np.quantile(shares, (0.05, 0.5, 0.95)) for shares in best])
     axes.fill_between(counts, low, high, color=ORANGE, alpha=0.2, lw=0, label="nine of ten simulations")
     axes.plot(counts, middle, color=ORANGE, marker="o", ms=4, label="the best measurement, usually")
@@ -363,8 +362,7 @@ def confusions(confusion, names):
 
     percent = 100 * confusion / confusion.sum(axis=1, keepdims=True)
     mistakes = percent[~np.eye(len(percent), dtype=bool)]
-    figure = Figure(figsize=(8.2, 6.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8.2, 6.8))
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
     names = [spaced(name) for name in names]
     seaborn.heatmap(
@@ -389,22 +387,20 @@ def confusions(confusion, names):
 
 def class_bars(accuracy, errors, names, most=10):
     """The classes with the lowest and the highest accuracy, `most` of each, with two standard errors either way."""
-    figure = Figure(figsize=(8, 0.27 * most + 0.7), layout="constrained")
+    figure, panels = _panels((8, 0.27 * most + 0.7), 1, 2, sharex=True)
     order = np.argsort(accuracy, kind="stable")
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
-    for axes, (title, rows, colour) in zip(figure.subplots(1, 2, sharex=True), parts, strict=True):
+    for axes, (title, rows, colour) in zip(panels, parts, strict=True):
         axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=2 * errors[rows], fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
         axes.xaxis.set_major_formatter("{x:.0%}")
-        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def reliability(confidence, accuracy, count):
     """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
+    figure, (left, right) = _panels((8, 3.4), 1, 2, framed=True, width_ratios=(1.2, 1))
     error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
     left.plot([0, 1], [0, 1], color="grey", ls="--", label="as sure as right")
     left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
@@ -421,16 +417,13 @@ def reliability(confidence, accuracy, count):
 
 def claims(figures, suspect):
     """Top-1 accuracies by name as dots on a line; the one named `suspect` stands out."""
-    figure = Figure(figsize=(8, 0.3 * len(figures) + 0.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 0.3 * len(figures) + 0.8), grid="both")
     for name, top1 in figures.items():
         colour, marker = (ORANGE, "D") if name == suspect else (BLUE, "o")
         axes.plot([top1], [name], color=colour, marker=marker, ms=8)
         axes.annotate(f"{top1:.2%}", (top1, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set(xlabel="top-1 on CIFAR-100, as reported", xlim=(0.6, 1), ylim=(-0.6, len(figures) - 0.4))
     axes.xaxis.set_major_formatter("{x:.0%}")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -448,10 +441,10 @@ def against(panels, xlabel, ylabel, percent=True):
     panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
     are shares, else they have a logarithmic axis, too.
     """
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure, _ = _panels((8, 3.6), 1, len(panels), grid="both")
     names = dict.fromkeys(name for rows_of in panels.values() for name in rows_of)
     looks = dict(zip(names, LOOKS, strict=False))  # a name looks the same in every panel
-    for axes, (title, rows_of) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    for axes, (title, rows_of) in zip(figure.axes, panels.items(), strict=True):
         for name, rows in rows_of.items():
             colour, marker = looks[name]
             cost, value, *error = np.transpose(sorted(rows))
@@ -465,8 +458,6 @@ def against(panels, xlabel, ylabel, percent=True):
         else:
             axes.set_yscale("log")
             _plain_ticks(axes.yaxis)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     figure.axes[0].set_ylabel(ylabel)
     return figure
@@ -484,9 +475,9 @@ def fronts(panels, names, accuracies, errors):
 
     panels: {cost: (values (n,), rows on the front)}; names, accuracies, errors: (n,); errors are drawn doubled.
     """
-    figure = Figure(figsize=(8.4, 6.4), layout="constrained")
+    figure, _ = _panels((8.4, 6.4), 2, 2, grid="both", sharey=True)
     accuracies, errors = np.asarray(accuracies), np.asarray(errors)
-    for axes, (cost, (values, front)) in zip(figure.subplots(2, 2, sharey=True).flat, panels.items(), strict=True):
+    for axes, (cost, (values, front)) in zip(figure.axes, panels.items(), strict=True):
         values = np.asarray(values)
         axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.85", elinewidth=1, zorder=0)
         axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
@@ -500,16 +491,13 @@ def fronts(panels, names, accuracies, errors):
         axes.set_xlim(values.min() / 1.6, values.max() * 1.6)
         _plain_ticks(axes.xaxis)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
     figure.supylabel("top-1", fontsize=10)
     return figure
 
 
 def seeds(groups, xlabel):
     """A line a group: a dot for each seed's result, and a bar at the mean of several. groups: {name: results}."""
-    figure = Figure(figsize=(8, 0.42 * len(groups) + 0.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 0.42 * len(groups) + 0.8), grid="x")
     for row, results in enumerate(groups.values()):
         axes.plot(results, [row] * len(results), "o", ms=7, color=BLUE, alpha=0.6, mew=0)
         if len(results) > 1:
@@ -517,8 +505,6 @@ def seeds(groups, xlabel):
     axes.set(xlabel=xlabel, ylim=(len(groups) - 0.5, -0.5))
     axes.set_yticks(range(len(groups)), list(groups))
     axes.xaxis.set_major_formatter("{x:.1%}")
-    axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -527,8 +513,7 @@ def shares(rows, columns):
 
     rows: {whole: shares that sum to 1}; columns: the names of the parts, keys of `LAYER_KINDS` or "other".
     """
-    figure = Figure(figsize=(8, 0.5 * len(rows) + 0.7), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 0.5 * len(rows) + 0.7))
     values = np.array(list(rows.values()))
     for place, name in enumerate(columns):
         left = values[:, :place].sum(axis=1)
@@ -538,7 +523,6 @@ def shares(rows, columns):
     axes.set(xlim=(0, 1))
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(columns), frameon=False, fontsize=9)
     return figure
 
@@ -549,8 +533,7 @@ def roofline(points, peak, bandwidths):
     points: {kind: (multiply-adds per byte (n,), multiply-adds a second (n,))}, kinds as in `shares`; peak:
     multiply-adds a second; bandwidths: {how much is copied: bytes a second}.
     """
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 4.4), grid="both")
     every = np.concatenate([work for work, _ in points.values()])
     low, high = every.min() / 1.6, every.max() * 2
     for (name, bandwidth), dashes in zip(bandwidths.items(), ("-", "--", ":"), strict=False):
@@ -565,8 +548,6 @@ def roofline(points, peak, bandwidths):
     axes.set_xlim(low, high)
     for axis in (axes.xaxis, axes.yaxis):
         _plain_ticks(axis)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
@@ -579,8 +560,7 @@ LAYER_KINDS = {"expand": BLUE, "depthwise": ORANGE, "project": GREEN, "add": PIN
 
 def layer_errors(errors):
     """The relative error of each layer of a network, in order, coloured by kind. errors: {layer: error}."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 3.4), grid="y")
     names, values = list(errors), np.array(list(errors.values()))
     axes.plot(values, color="0.8", lw=1, zorder=0)
     for kind, colour in LAYER_KINDS.items():
@@ -590,16 +570,13 @@ def layer_errors(errors):
     axes.set_xticks(list(last.values()), list(last))
     axes.set(xlabel="layer; the ticks are the ends of the blocks", ylabel="relative error", ylim=(0, None))
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.grid(axis="y", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
     return figure
 
 
 def latencies(milliseconds):
     """How long one picture takes, a bar a way of asking, on a logarithmic axis: {name: milliseconds}."""
-    figure = Figure(figsize=(8, 0.36 * len(milliseconds) + 0.7), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _panels((8, 0.36 * len(milliseconds) + 0.7))
     names, values = list(milliseconds), list(milliseconds.values())
     colours = [ORANGE if name.startswith("int8") else BLUE if name.startswith("float32") else "0.6" for name in names]
     bars = axes.barh(names, values, color=colours, alpha=0.85)
@@ -607,7 +584,6 @@ def latencies(milliseconds):
     axes.set(xscale="log", xlabel="milliseconds for one picture, logarithmic", xlim=(min(values) / 3, 3 * max(values)))
     _plain_ticks(axes.xaxis)
     axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
