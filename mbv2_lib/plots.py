@@ -337,7 +337,7 @@ def exams(results, truth):
         axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
         axes.axvline(truth, color=ORANGE, lw=1)
         axes.set(title=f"{count:,} pictures", xlabel="result of an exam", yticks=[])
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter("{x:.0%}")
         axes.spines["left"].set_visible(False)
     return figure
 
@@ -454,7 +454,7 @@ def against(panels, xlabel, ylabel, percent=True):
         axes.margins(x=0.08)
         _plain_ticks(axes.xaxis)
         if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axes.yaxis.set_major_formatter("{x:.0%}")
         else:
             axes.set_yscale("log")
             _plain_ticks(axes.yaxis)
@@ -490,7 +490,7 @@ def fronts(panels, names, accuracies, errors):
         axes.set(xlabel=cost, xscale="log")
         axes.set_xlim(values.min() / 1.6, values.max() * 1.6)
         _plain_ticks(axes.xaxis)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.yaxis.set_major_formatter("{x:.0%}")
     figure.supylabel("top-1", fontsize=10)
     return figure
 
@@ -522,7 +522,7 @@ def shares(rows, columns):
         axes.bar_label(bars, told, label_type="center", color="white", fontsize=9)
     axes.set(xlim=(0, 1))
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter("{x:.0%}")
     figure.legend(loc="outside upper center", ncols=len(columns), frameon=False, fontsize=9)
     return figure
 
