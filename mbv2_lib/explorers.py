@@ -98,6 +98,11 @@ def whole(description, tooltip, value, least, most, step=1):
     return IntSlider(value, least, most, step, description=description, tooltip=tooltip, **LOOKS)
 
 
+def fraction(description, tooltip, value, least, most, step):
+    """A slider over numbers with two decimals."""
+    return FloatSlider(value, min=least, max=most, step=step, description=description, tooltip=tooltip, **LOOKS)
+
+
 def choice(description, tooltip, value, options):
     """A slider over a few values."""
     return SelectionSlider(options=options, value=value, description=description, tooltip=tooltip, **LOOKS)
@@ -233,9 +238,8 @@ def network_words(view):
 
 def network_explorer():
     """Sliders over the whole network: where its cost lies, and where it stands among the published ones."""
-    text = {"description": "Width", "tooltip": "Width multiplier: scales the channels", "readout_format": ".2f"}
     controls = {
-        "alpha": FloatSlider(1.0, min=0.35, max=1.4, step=0.05, **text, **LOOKS),
+        "alpha": fraction("Width", "Width multiplier: scales the channels", 1.0, 0.35, 1.4, 0.05),
         "expansion": whole("Expansion", "How many times a block widens its input", 6, 1, 10),
         "resolution": whole("Resolution", "Height and width of the picture, in pixels", 224, 32, 288, 32),
         "classes": choice("Classes", "Outputs of the last layer", 1000, (10, 20, 100, 1000)),
@@ -548,14 +552,9 @@ def rounding_words(found):
 
 def quantization_explorer(kernel):
     """Sliders over the rounding of a depthwise kernel (3, 3, channels), see `quantization.fold`."""
-    text = {
-        "description": "Step",
-        "tooltip": "Times the step at which the largest weight fits",
-        "readout_format": ".2f",
-    }
     controls = {
         "bits": whole("Bits", "Of each weight; n bits give 2 to the n, less one, levels", 8, 2, 8),
-        "stretch": FloatSlider(1.0, min=0.2, max=1.6, step=0.1, **text, **LOOKS),
+        "stretch": fraction("Step", "Times the step at which the largest weight fits", 1.0, 0.2, 1.6, 0.1),
         "scales": choice("Scales", "One for the whole kernel, or one for each channel", "one a channel", tuple(SCALES)),
     }
     return Explorer(controls, lambda **values: round_kernel(kernel, **values), drawings.rounded, rounding_words)
