@@ -104,12 +104,13 @@ def block(comparison):
     comparison: `explorers.BlockComparison`.
     """
     page = Page(860, 360)
-    widths = [comparison.channels, comparison.expanded, comparison.expanded, comparison.filters]
+    shown = comparison.block
+    widths = [shown.channels, shown.expanded, shown.expanded, shown.filters]
     sides = [comparison.resolution] * 2 + [comparison.resolution_out] * 2
     layers = [("1×1 expand", "ReLU6", BLUE), ("3×3 depthwise", "ReLU6", ORANGE), ("1×1 project", "linear", GREEN)]
-    if comparison.expansion == 1:
+    if shown.expansion == 1:
         widths, sides, layers = widths[1:], sides[1:], layers[1:]
-    places = PLACES[comparison.expansion > 1]
+    places = PLACES[shown.expansion > 1]
     heights = [max(TALLEST * width / max(widths), 2) for width in widths]
     halves = [THICKEST * side / comparison.resolution / 2 for side in sides]
 
@@ -126,17 +127,15 @@ def block(comparison):
     for x, width, side, height in zip(places, widths, sides, heights, strict=True):
         page.write(x, MIDDLE + height / 2 + 10, f"{width}", 11, weight="bold")
         page.write(x, MIDDLE - height / 2 - 10, f"{side}×{side}", colour=GREY)
-    _shortcut(page, comparison, places[0], places[-1], heights)
+    _shortcut(page, shown, places[0], places[-1], heights)
     _three_costs(page, comparison.costs)
     return page
 
 
-def _shortcut(page, comparison, start, end, heights):
+def _shortcut(page, shown, start, end, heights):
     """The arrow from the thin input to the thin output, or the reason why there is none."""
-    if not comparison.shortcut:
-        reason = (
-            "stride 2" if comparison.strides > 1 else f"{comparison.channels} channels in, {comparison.filters} out"
-        )
+    if not shown.shortcut:
+        reason = "stride 2" if shown.strides > 1 else f"{shown.channels} channels in, {shown.filters} out"
         page.write((start + end) / 2, 338, f"no shortcut: {reason}", 10, GREY, style="italic")
         return
     top = 318

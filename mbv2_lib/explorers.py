@@ -25,7 +25,7 @@ from ipywidgets import (
 from traitlets import Unicode
 
 from mbv2_lib import drawings, folders, quantization, trade_offs
-from mbv2_lib.architecture import ROWS, mobilenet_v2_architecture
+from mbv2_lib.architecture import ROWS, Block, mobilenet_v2_architecture
 from mbv2_lib.costs import PUBLISHED_RESULTS, convolution_cost, inverted_residual_cost, network_cost, residual_cost
 
 
@@ -117,24 +117,10 @@ LOOKS = {"style": {"description_width": "9em"}, "layout": Layout(width="27em")}
 class BlockComparison(NamedTuple):
     """An inverted residual and its costs (NetworkCost) beside those of other blocks with the same input and output."""
 
-    channels: int
-    filters: int
-    expansion: int
-    strides: int
-    resolution: int
+    block: Block
+    resolution: int  # pixels of a side
+    resolution_out: int  # the same of the output
     costs: dict
-
-    @property
-    def expanded(self):
-        return self.expansion * self.channels
-
-    @property
-    def shortcut(self):
-        return self.strides == 1 and self.channels == self.filters
-
-    @property
-    def resolution_out(self):
-        return -(-self.resolution // self.strides)
 
 
 def compare_blocks(channels=24, filters=24, expansion=6, strides=1, resolution=56):
@@ -144,21 +130,23 @@ def compare_blocks(channels=24, filters=24, expansion=6, strides=1, resolution=5
         "standard residual": residual_cost(channels, filters, strides, resolution),
         "plain convolution": convolution_cost(channels, filters, strides, resolution=resolution),
     }
-    return BlockComparison(channels, filters, expansion, strides, resolution, costs)
+    block = Block("block", channels, filters, strides, expansion)
+    return BlockComparison(block, resolution, -(-resolution // strides), costs)
 
 
-def block_words(block):
+def block_words(comparison):
     """What `drawings.block` shows."""
+    block = comparison.block
     lines = [
         f"{name}: {cost.parameters:,} parameters, {cost.madds:,} multiply-adds, {cost.peak_activation_bytes:,} bytes"
-        for name, cost in block.costs.items()
+        for name, cost in comparison.costs.items()
     ]
     widths = [block.channels, block.expanded, block.filters]
     if block.expansion == 1:
         widths.remove(block.expanded)
     path = " to ".join(f"{width}" for width in widths)
     end = "with a shortcut" if block.shortcut else "without a shortcut"
-    size = f"{block.resolution} to {block.resolution_out} pixels a side"
+    size = f"{comparison.resolution} to {comparison.resolution_out} pixels a side"
     return f"{path} channels, {size}, {end}.<br>" + ";<br>".join(lines).capitalize() + " of memory at the peak."
 
 
