@@ -111,20 +111,17 @@ def short(value):
 
 def difference(expected, found):
     """What tells `found` from `expected`, as a piece of a sentence, or None. Numbers may differ by rounding."""
+    as_a_whole = f"expected {short(expected)}, found {short(found)}"
     if isinstance(expected, bool) or isinstance(found, str | dict):
-        return None if expected == found else f"expected {short(expected)}, found {short(found)}"
+        return None if expected == found else as_a_whole
     one, other = np.asarray(expected), np.asarray(found)
     if one.shape != other.shape:
-        return (
-            f"expected a result of shape {one.shape}, found {other.shape}"
-            if one.ndim
-            else (f"expected {short(expected)}, found {short(found)}")
-        )
+        return f"expected a result of shape {one.shape}, found {other.shape}" if one.ndim else as_a_whole
     wrong = ~np.isclose(one, other, rtol=1e-4, atol=1e-6)
     if not wrong.any():
         return None
     if one.size <= 8:
-        return f"expected {short(expected)}, found {short(found)}"
+        return as_a_whole
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
     return f"expected {short(one[place].item())} at {place}, found {short(other[place].item())}"
 
