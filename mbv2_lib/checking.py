@@ -128,7 +128,7 @@ def check(folder, workers=None, progress=True):
     findings += unequal_counts(folder)
     whole = {}
     for split in SPLITS:
-        looks = looks_at(list_images(folder, split)[0], f"reading {split}", workers, progress)
+        looks = of_each(look_at, list_images(folder, split)[0], f"reading {split}", workers, progress)
         findings += [look for look in looks if isinstance(look, Finding)]
         whole[split] = [look for look in looks if isinstance(look, Look)]
     return findings + copies(whole["train"], whole["validation"])
@@ -184,11 +184,8 @@ def flaw_of(data):
 
 def find_unreadable(paths, workers=None, progress=True):
     """The paths of images that are truncated, damaged or no images, in order. Reads every file to its end."""
-
-    def flawed(batch):
-        return [path for path in batch if not readable(path)]
-
-    return [path for found in in_threads(flawed, in_batches(paths), "checking", workers, progress) for path in found]
+    whole = of_each(readable, paths, "checking", workers, progress)
+    return [path for path, is_whole in zip(paths, whole, strict=True) if not is_whole]
 
 
 def readable(path):
@@ -201,8 +198,14 @@ def readable(path):
     return False
 
 
-def in_batches(paths, most=200):
-    return [paths[start : start + most] for start in range(0, len(paths), most)]
+def of_each(function, paths, title, workers, progress, batch=200):
+    """List of function(path), in order; the paths go to threads a batch at a time."""
+
+    def of_some(some):
+        return [function(path) for path in some]
+
+    batches = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+    return [answer for answers in in_threads(of_some, batches, title, workers, progress) for answer in answers]
 
 
 class Look(NamedTuple):
@@ -224,13 +227,6 @@ def look_at(path):
     pixels = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).digest()
     small = cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA)
     return Look(path, pixels, perceptual_hash(picture), small)
-
-
-def looks_at(paths, title, workers, progress):
-    def look_at_all(batch):
-        return [look_at(path) for path in batch]
-
-    return [look for looks in in_threads(look_at_all, in_batches(paths), title, workers, progress) for look in looks]
 
 
 def perceptual_hash(picture):
