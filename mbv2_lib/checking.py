@@ -20,6 +20,7 @@ from mbv2_lib.folders import (
     natural_key,
     read_manifest,
 )
+from mbv2_lib.pictures import bytes_of, complaint, flaw_of
 from mbv2_lib.threads import in_threads
 
 # Two pictures count as near copies where at most NEAR_BITS of the 256 bits of their hashes differ, and their small
@@ -145,41 +146,17 @@ def unequal_counts(folder):
 
 
 def decode(path, flags=cv2.IMREAD_COLOR):
-    """The picture at `path`, read to its end. Raises ValueError that says why where it cannot be."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"it cannot be opened ({error.strerror})") from error
-    flaw = flaw_of(data)
-    if flaw:
-        raise ValueError(flaw)
+    """The picture at `path`, read to its end. Raises UserError that says why where it cannot be."""
+    data = bytes_of(path)
+    if flaw := flaw_of(data):
+        raise complaint(path, flaw)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         picture = None
     if picture is None:
-        raise ValueError("it cannot be decoded (damaged)")
+        raise complaint(path, "it cannot be decoded (damaged)")
     return picture
-
-
-def flaw_of(data):
-    """What its first and last marks say against an image file's bytes; None where nothing.
-
-    Asked before the decoder, because decoders differ: some hand out half a picture and grey below it. The end is
-    sought anywhere behind the start of the pixels, since cameras append data of their own; the compressed pixels
-    themselves cannot hold a JPEG's end mark.
-    """
-    if not data:
-        return "it is empty"
-    if data.startswith(b"\xff\xd8\xff"):
-        whole = b"\xff\xd9" in data[max(data.find(b"\xff\xda"), 0) :]
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
-        whole = b"IEND\xae\x42\x60\x82" in data
-    elif data.startswith(b"BM"):
-        whole = int.from_bytes(data[2:6], "little") <= len(data)
-    else:
-        return "it is not a JPEG, PNG or BMP image"
-    return None if whole else "it is truncated"
 
 
 def find_unreadable(paths, workers=None, progress=True):
@@ -192,7 +169,7 @@ def readable(path):
     # First the decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
     # A picture with a side of less than 8 has no such pixel, and is decoded in full.
     for flags in (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_COLOR):
-        with suppress(ValueError):
+        with suppress(UserError):
             decode(path, flags)
             return True
     return False
@@ -221,9 +198,8 @@ def look_at(path):
     """A Look at the image at `path`, or a Finding where it cannot be read."""
     try:
         picture = decode(path)
-    except ValueError as error:
-        message = f"{path}: expected a whole image, found that {error}; replace or remove it"
-        return Finding("unreadable", message, (path,))
+    except UserError as error:
+        return Finding("unreadable", str(error), (path,))
     pixels = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).digest()
     small = cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA)
     return Look(path, pixels, perceptual_hash(picture), small)

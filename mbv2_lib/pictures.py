@@ -5,17 +5,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mbv2_lib import checking
 from mbv2_lib.files import UserError
 
 
 def read(path, size):
     """The JPEG, PNG or BMP file at `path`, (size, size, 3) uint8 RGB. Raises UserError, one line; see `decode`."""
+    return fit(decode(bytes_of(path), path), size)
+
+
+def bytes_of(path):
+    """What the picture file at `path` holds. Raises UserError, one line, where it cannot be opened."""
     try:
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise complaint(path, f"it cannot be opened ({error.strerror})") from error
-    return fit(decode(data, path), size)
 
 
 def decode(data, name):
@@ -24,7 +27,7 @@ def decode(data, name):
     Turned as its EXIF data say; grey becomes three equal channels, 16 bits become 8, and what is transparent lies on
     white. Raises UserError, one line, for what is no whole picture.
     """
-    if flaw := checking.flaw_of(data):
+    if flaw := flaw_of(data):
         raise complaint(name, flaw)
     try:
         encoded = np.frombuffer(data, np.uint8)
@@ -37,6 +40,26 @@ def decode(data, name):
     if picture is None:
         raise complaint(name, "it cannot be decoded (damaged, or too large)")
     return picture
+
+
+def flaw_of(data):
+    """What its first and last marks say against an image file's bytes; None where nothing.
+
+    Asked before the decoder, because decoders differ: some hand out half a picture and grey below it. The end is
+    sought anywhere behind the start of the pixels, since cameras append data of their own; the compressed pixels
+    themselves cannot hold a JPEG's end mark.
+    """
+    if not data:
+        return "it is empty"
+    if data.startswith(b"\xff\xd8\xff"):
+        whole = b"\xff\xd9" in data[max(data.find(b"\xff\xda"), 0) :]
+    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+        whole = b"IEND\xae\x42\x60\x82" in data
+    elif data.startswith(b"BM"):
+        whole = int.from_bytes(data[2:6], "little") <= len(data)
+    else:
+        return "it is not a JPEG, PNG or BMP image"
+    return None if whole else "it is truncated"
 
 
 def complaint(name, flaw):
