@@ -1,5 +1,6 @@
 """What every room needs of the disk: files that appear whole or not at all, and the one error that a user sees."""
 
+import csv
 import json
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,17 @@ def write_text(path, text):
 def write_json(path, value):
     """Write `value` to `path` as indented JSON, whole or not at all. Raises UserError as `whole_file` does."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path, rows, **settings):
+    """Write the rows (dicts with the same keys) to `path`, whole or not at all. Raises UserError as `whole_file` does.
+
+    settings: those of `csv.DictWriter`.
+    """
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), **settings)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_json(path):

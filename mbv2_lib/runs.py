@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from mbv2_lib.architecture import mobilenet_v2_architecture
-from mbv2_lib.files import UserError, read_json, whole_file
+from mbv2_lib.files import UserError, read_json, whole_file, write_csv
 
 
 @dataclasses.dataclass
@@ -110,10 +110,7 @@ def read_config(run):
 
 def write_history(run, rows):
     """Write the rows (dicts of one epoch each) as history.csv."""
-    with whole_file(Path(run) / "history.csv") as aside, aside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(Path(run) / "history.csv", rows)
 
 
 def read_history(run):

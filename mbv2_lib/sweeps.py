@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from mbv2_lib import runs
-from mbv2_lib.files import whole_file
+from mbv2_lib.files import write_csv
 
 FOLDER = Path(__file__).parents[1] / "data" / "sweeps"
 HELD_OUT = 5000  # training pictures that are set aside, to measure on; the test set stays unseen
@@ -89,7 +89,8 @@ def run(sweep, data="data/cifar100", folder=None):
         trained = folder_of(settings)
         resume = ["--resume"] if Path(trained, "state.npz").exists() else []
         subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume], check=True)
-        write(sweep, [*rows, settings | reached(trained) | {"machine": machine(), "command": line}], folder)
+        rows.append(settings | reached(trained) | {"machine": machine(), "command": line})
+        write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows, lineterminator="\n")
 
 
 def reached(folder):
@@ -105,15 +106,6 @@ def reached(folder):
 def machine():
     """What computes, in words."""
     return f"{len(os.sched_getaffinity(0))} cores, {platform.machine().replace('_', '-')}"
-
-
-def write(sweep, rows, folder=None):
-    """Write the rows as the sweep's CSV in `folder` (else the shipped one)."""
-    path = Path(folder or FOLDER) / f"{sweep}.csv"
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
