@@ -148,10 +148,8 @@ def load_run(run, weights="last"):
     Raises UserError where the folder is no run or holds no such weights.
     """
     config, described = runs.read_config(run)
-    network = training.build_network(dataclasses.replace(config, precision="float32"))
     path = runs.weights_file(run, weights)
-    runs.load_weights(network, path, config.alpha, config.expansion, config.classes)
-    return network, config, described
+    return training.trained_network(dataclasses.replace(config, precision="float32"), path), config, described
 
 
 def export_run(run, out=None, data=None, weights="last", form="litert", calibration=CALIBRATION):

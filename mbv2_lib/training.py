@@ -52,13 +52,19 @@ def build_network(config):
         return mobilenet_v2(shape, config.classes, config.alpha, config.expansion, config.dropout, block=block)
 
 
+def trained_network(config, weights):
+    """The network of a TrainConfig with the weights of a file. Raises UserError for a file that misfits."""
+    network = build_network(config)
+    runs.load_weights(network, weights, config.alpha, config.expansion, config.classes)
+    return network
+
+
 def starting_network(config):
     """The network of a TrainConfig with the weights that it starts from. Raises UserError for a file that misfits."""
     if not config.weights:
         return build_network(config)
     starting_classes = config.tclasses or config.classes
-    network = build_network(dataclasses.replace(config, classes=starting_classes))
-    runs.load_weights(network, config.weights, config.alpha, config.expansion, starting_classes)
+    network = trained_network(dataclasses.replace(config, classes=starting_classes), config.weights)
     if starting_classes == config.classes:
         return network
     with computing_in(config.precision):
@@ -263,9 +269,7 @@ def measure(config, described, data_path, weights, flips=False):
         raise UserError(
             f"{data_path}: expected the classes that {config.run} was trained on, found other ones: {differ}"
         )
-    network = build_network(config)
-    runs.load_weights(network, weights, config.alpha, config.expansion, config.classes)
-    learner = Learner(network, config.size)
+    learner = Learner(trained_network(config, weights), config.size)
     probabilities = learner.predict_split(data.validation, config.batch)
     metrics = evaluation.evaluate(probabilities, data.validation.labels)
     metrics |= {"weights": Path(weights).name.split(".")[0], "data": str(data_path), "data_digest": data.digest}
