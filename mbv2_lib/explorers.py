@@ -194,15 +194,13 @@ def view_network(alpha=1.0, expansion=6, resolution=224, classes=1000):
     stage_of = {"stem": 0, "head": 8, "pool": 8, "classifier": 9}
     stage_of |= {block.name: row for block, row in zip(blocks, rows, strict=True)}
     madds = np.zeros((len(STAGES), len(KINDS)), np.int64)
-    filters = dict.fromkeys(range(len(STAGES)))
+    filters = [0] * len(STAGES)
     for layer in cost.layers:
-        stage = next(
-            stage for name, stage in stage_of.items() if layer.name == name or layer.name.startswith(f"{name}_")
-        )
+        stage = next(stage for name, stage in stage_of.items() if f"{layer.name}_".startswith(f"{name}_"))
         kind = next((kind for kind in KINDS if layer.name.endswith(f"_{kind}")), "other")
         madds[stage, KINDS.index(kind)] += layer.madds
         filters[stage] = layer.output_shape[-1]
-    return NetworkView(alpha, expansion, resolution, classes, cost, madds, tuple(filters.values()))
+    return NetworkView(alpha, expansion, resolution, classes, cost, madds, tuple(filters))
 
 
 def network_words(view):
