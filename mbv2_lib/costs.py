@@ -86,10 +86,10 @@ class Ledger:
         weights = kernel * kernel * channels * filters
         self.book(name, "convolution", shape, weights, madds=shape[0] * shape[1] * weights)
 
-    def depthwise(self, name, strides=1, kernel=3):
+    def depthwise(self, name, strides=1):
         height, width, channels = self.shape
         shape = (-(-height // strides), -(-width // strides), channels)
-        weights = kernel * kernel * channels  # one filter a channel, and no sum over channels
+        weights = 9 * channels  # one filter of 3 x 3 a channel, and no sum over channels
         self.book(name, "depthwise", shape, weights, madds=shape[0] * shape[1] * weights)
 
     def normalization(self, name):
@@ -157,27 +157,27 @@ def network_cost(alpha=1.0, expansion=6, resolution=224, classes=1000, bytes_per
     return ledger.cost()
 
 
-def inverted_residual_cost(channels, filters, strides=1, expansion=6, resolution=56, bytes_per_value=4):
+def inverted_residual_cost(channels, filters, strides=1, expansion=6, resolution=56):
     """The cost of one inverted residual on a (resolution, resolution, channels) input (Table 1, Figure 3b)."""
-    ledger = Ledger((resolution, resolution, channels), bytes_per_value)
+    ledger = Ledger((resolution, resolution, channels))
     ledger.inverted_residual("block", filters, strides, expansion)
     return ledger.cost()
 
 
-def convolution_cost(channels, filters, strides=1, kernel=3, resolution=56, bytes_per_value=4):
-    """The cost of a plain kernel x kernel convolution with batch normalization and ReLU6, same input and output."""
-    ledger = Ledger((resolution, resolution, channels), bytes_per_value)
-    ledger.conv_bn("convolution", filters, kernel, strides)
+def convolution_cost(channels, filters, strides=1, resolution=56):
+    """The cost of a plain 3 x 3 convolution with batch normalization and ReLU6, same input and output."""
+    ledger = Ledger((resolution, resolution, channels))
+    ledger.conv_bn("convolution", filters, 3, strides)
     return ledger.cost()
 
 
-def residual_cost(channels, filters, strides=1, resolution=56, bytes_per_value=4):
+def residual_cost(channels, filters, strides=1, resolution=56):
     """The cost of a standard residual block: two 3 x 3 convolutions and a shortcut (He et al., arXiv 1512.03385).
 
     Where the shapes differ the shortcut is a 1 x 1 convolution of its own (their option B); it works last here, on the
     input that was held.
     """
-    ledger = Ledger((resolution, resolution, channels), bytes_per_value)
+    ledger = Ledger((resolution, resolution, channels))
     entrance = ledger.shape
     ledger.hold()
     ledger.conv_bn("first", filters, 3, strides)

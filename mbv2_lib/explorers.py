@@ -128,7 +128,7 @@ def compare_blocks(channels=24, filters=24, expansion=6, strides=1, resolution=5
     costs = {
         "inverted residual": inverted_residual_cost(channels, filters, strides, expansion, resolution),
         "standard residual": residual_cost(channels, filters, strides, resolution),
-        "plain convolution": convolution_cost(channels, filters, strides, resolution=resolution),
+        "plain convolution": convolution_cost(channels, filters, strides, resolution),
     }
     block = Block("block", channels, filters, strides, expansion)
     return BlockComparison(block, resolution, -(-resolution // strides), costs)
