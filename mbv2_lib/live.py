@@ -31,7 +31,9 @@ class LivePlot(keras.callbacks.Callback):
         if in_a_notebook():
             self.show()
             self.redirected.enter_context(redirect_stdout(self))
-            self.redirected.enter_context(redirect_stderr(Sayings(self.say)))
+            errors = StringIO()
+            errors.write = self.say  # what is written to standard error is told below the picture
+            self.redirected.enter_context(redirect_stderr(errors))
         return self
 
     def __exit__(self, *error):
@@ -93,14 +95,6 @@ class LivePlot(keras.callbacks.Callback):
         self.picture.value = drawings.png(plots.progress(history, self.steps, self.config.epochs))
         self.drawn = time.monotonic()
         return history
-
-
-class Sayings(StringIO):
-    """Standard error for the time of a run: what is written to it is handed on."""
-
-    def __init__(self, say):
-        super().__init__()
-        self.write = say
 
 
 def in_a_notebook():
