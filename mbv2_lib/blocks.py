@@ -5,7 +5,7 @@ from mbv2_lib.layers import BatchNormalization, DepthwiseConv2D
 
 
 def he():
-    """He's initialization: the variance that keeps signals alive, by the number of values that a weight feeds.
+    """He's initialization: the variance that keeps signals alive, by the number of outputs that an input feeds.
 
     For a depthwise filter that is 9, the size of its kernel. Keras's default counts all channels, where the filter
     has one, and starts those of 576 channels 24 times smaller. Normalization hides the size, but a small filter turns

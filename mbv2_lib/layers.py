@@ -21,9 +21,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     2 % for a batch of one at 7 x 7.
 
     momentum: share of the moving statistics that stays at each step. The default .9 forgets a first guess in some
-    fifty steps. `keras.applications` has .999, tuned for runs of millions of steps: after the 200 steps of a short
-    run 82 % of its moving mean is still the zero that it began with, and a network that has learnt well on the
-    training set answers at chance on every other.
+    fifty steps. `keras.applications.MobileNetV2` has .999, tuned for runs of millions of steps: after the 200 steps
+    of a short run 82 % of its moving mean is still the zero that it began with, and a network that has learnt well on
+    the training set answers at chance on every other.
     Source: Ioffe and Szegedy, arXiv 1502.03167, Algorithms 1 and 2.
     """
 

@@ -128,12 +128,17 @@ def read_history(run):
         ) from error
 
 
-def whole_history(run):
-    """The rows of a run, behind those of the run in its folder `begun`, if there is one, whose weights it went on with.
+def parts(run):
+    """The folders of a run in the order of its epochs: `begun`, of the run whose weights it went on with, and its own.
 
-    So a training that began on one machine and ended on another is read as one; its epochs are numbered through.
+    So a training can begin on one machine and end on another.
     """
-    rows = [*read_history(Path(run) / "begun"), *read_history(run)]
+    return [path for path in (Path(run) / "begun", Path(run)) if path.is_dir()]
+
+
+def whole_history(run):
+    """The rows of all `parts` of a run, its epochs numbered through."""
+    rows = [row for part in parts(run) for row in read_history(part)]
     return [row | {"epoch": number} for number, row in enumerate(rows, 1)]
 
 

@@ -194,7 +194,7 @@ def _latency(interpreter, repeats):
     return inference.latency(interpreter.invoke, repeats)
 
 
-def copy_bandwidth(megabytes, repeats=15):
+def copy_bandwidth(megabytes, repeats=100):
     """Bytes a second that one thread moves when it copies so many megabytes; each is read and written."""
     source = np.ones(int(megabytes * 1e6) // 8)
     target = np.zeros_like(source)
