@@ -17,7 +17,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
-WHOLE = ("01", "02", "05")  # notebooks that are run here cell by cell; nbval runs all, and EXPLORERS has every slider
+WHOLE = ("01", "02", "03")  # notebooks that are run here cell by cell; nbval runs all, and EXPLORERS has every slider
 EXPLORERS = {
     "block": "explorers.block_explorer()",
     "network": "explorers.network_explorer()",

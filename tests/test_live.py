@@ -123,7 +123,7 @@ pictures = np.zeros((16, 32, 32, 3), "uint8")
 pictures[labels == 1] = 255
 splits = {"train": (pictures, labels), "validation": (pictures[::4], labels[::4])}
 folders.write_folders("data", splits, ["black", "white"], size=32, progress=False)
-config = runs.TrainConfig(classes=2, data="data", run="run", size=32, batch=8, epochs=3, alpha=0.35)
+config = runs.TrainConfig(classes=2, data="data", run="run", size=32, batch=8, epochs=3, alpha=0.35, expansion=1)
 with live.LivePlot(config) as plot:
     training.train(config, callbacks=[plot])
 """
