@@ -88,11 +88,11 @@ def parser():
     setting("--alpha", type=above_zero, help="width multiplier (1.0)")
     setting("--expansion", type=whole, help="expansion of the blocks (6)")
     setting("--block", choices=("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut"))
-    setting("--dropout", type=float, help="share of the features left out in training (0.2)")
+    setting("--dropout", type=share, help="share of the features left out in training (0.2)")
     setting("--recipe", choices=("first", "short", "modern"), help="how to train (first)")
     setting("--learning-rate", type=above_zero, help="in place of the recipe's")
     setting("--precision", choices=("auto", "float32", "bfloat16"))
-    setting("--seed", type=int, help="decides weights, order and dice (0)")
+    setting("--seed", type=seed, help="decides weights, order and dice (0)")
     setting("--patience", type=whole, help="stop after so many epochs without a better top-1")
     setting("--holdout", type=whole, help="measure on so many training pictures, set aside, not on validation")
 
@@ -112,7 +112,7 @@ def parser():
 
     add = command(predict).add_argument
     add("--model", type=place, required=True, help="a .tflite or .onnx file that export wrote")
-    add("--threads", type=whole, default=1, help="threads that compute (1)")
+    add("--threads", type=int, choices=range(1, 257), metavar="1..256", default=1, help="threads that compute (1)")
     add("pictures", nargs="+", metavar="picture", help="JPEG, PNG or BMP files of any size")
     return top
 
@@ -129,6 +129,24 @@ def place(text):
     if not text:
         raise argparse.ArgumentTypeError("expected a path, found nothing")
     return text
+
+
+def share(text):
+    """A number from 0 up to, but without, 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, found {text}")
+    return number
+
+
+def seed(text):
+    """A whole number that Keras takes for a seed."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text}")
+    return int(text)
 
 
 def above_zero(text):

@@ -68,7 +68,7 @@ def complaint(name, flaw):
 
 def may_be_transparent(data):
     """Whether these bytes are a PNG with an alpha channel (colour types 4 and 6) or with a transparent colour."""
-    return data.startswith(b"\x89PNG") and (data[25] in (4, 6) or b"tRNS" in data[: data.find(b"IDAT")])
+    return data.startswith(b"\x89PNG") and (data[25:26] in (b"\x04", b"\x06") or b"tRNS" in data[: data.find(b"IDAT")])
 
 
 def on_white(picture):

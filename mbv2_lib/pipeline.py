@@ -58,9 +58,9 @@ def open_data(path, holdout=0):
     else:
         checking.expect_layout(path)
         splits = [Split(*folders.list_images(path, split)) for split in ("train", "validation")]
-        names = "".join(
-            f"{Path(file).relative_to(path)} {Path(file).stat().st_size}\n" for s in splits for file in s[0]
-        )
+        files = [Path(file) for split in splits for file in split.pictures]
+        sizes = [file.stat().st_size if file.exists() else 0 for file in files]  # a link to nowhere is named later
+        names = "".join(f"{file.relative_to(path)} {size}\n" for file, size in zip(files, sizes, strict=True))
         data = Data(*splits, folders.class_names(path), hashlib.sha256(os.fsencode(names)).hexdigest())
     return set_aside(data, holdout) if holdout else data
 

@@ -66,6 +66,8 @@ def new_config(given):
         return config
     said = Path(config.weights).with_name("config.json")
     before = read_json(said) if said.is_file() else {}
+    if not isinstance(before, dict):
+        raise UserError(f"{said}: expected the settings of a run, found {before!r}; restore it or move the file away")
     if config.tclasses is None:
         config.tclasses = before.get("classes", config.classes)
     asked = {name: getattr(config, name) for name in ("size", "alpha", "expansion", "block")}
@@ -105,7 +107,12 @@ def read_config(run):
                 f"{path}: expected {field.name} as `mbv2 train` writes it, found {found!r}; was the file edited? Put "
                 "the setting right or begin anew"
             )
+    if missing := {"class_names", "data_digest"} - said.keys():
+        raise UserError(f"{path}: expected {' and '.join(sorted(missing))}, found none; restore the file or begin anew")
     return TrainConfig(**{field.name: said[field.name] for field in dataclasses.fields(TrainConfig)}), said
+
+
+DRAWN = ("epoch", "loss", "top1", "val_loss", "val_top1")  # the columns of history.csv that its curves need
 
 
 def write_history(run, rows):
@@ -121,8 +128,10 @@ def read_history(run):
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        if rows and (missing := [name for name in DRAWN if name not in rows[0]]):
+            raise KeyError(*missing)
         return [row | {"epoch": int(row["epoch"])} for row in rows]
-    except (ValueError, TypeError, KeyError, csv.Error) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
         raise UserError(
             f"{path}: expected a number in every column, found a damaged file ({error}); begin anew"
         ) from error
@@ -165,7 +174,7 @@ def read_state(run):
         with np.load(path, allow_pickle=False) as state:
             count = len(state.files) - 1
             return int(state["epochs"]), [state[f"variable_{number}"] for number in range(count)]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, OverflowError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: expected the state of a run, found a damaged file ({error}); begin anew") from error
 
 
@@ -191,15 +200,17 @@ def load_weights(network, path, alpha, expansion, classes):
     Raises UserError where the file is missing, is no weight file, or holds another network: what it holds, what was
     asked.
     """
-    found = describe_weights(path)
-    asked = (round(alpha, 2), expansion, classes)
-    if found != asked:
+    if _channels_in(path) != [*_channels_of(alpha, expansion), classes]:
+        found = describe_weights(path)
         raise UserError(
             f"{path}: holds a network of width {found[0]}, expansion {found[1]} and {found[2]} classes; asked for "
-            f"width {asked[0]}, expansion {asked[1]} and {asked[2]} classes: mend --alpha, --expansion, --classes or, "
+            f"width {alpha}, expansion {expansion} and {classes} classes: mend --alpha, --expansion, --classes or, "
             "where the file starts a fine-tuning, --tclasses"
         )
-    network.load_weights(path)
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: expected all layers of a MobileNetV2, found it damaged; take another file") from error
 
 
 def describe_weights(path):
@@ -207,22 +218,33 @@ def describe_weights(path):
 
     Raises UserError where the file is missing or is not MobileNetV2's.
     """
+    channels = _channels_in(path)
+    for alpha in (round(0.05 * step, 2) for step in range(1, 61)):
+        for expansion in range(1, 11):
+            if channels[:-1] == _channels_of(alpha, expansion):
+                return alpha, expansion, channels[-1]
+    raise UserError(
+        f"{path}: expected weights of a MobileNetV2 of width 0.05 to 3, found {len(channels)} other kernels"
+    )
+
+
+def _channels_in(path):
+    """How many channels each convolution in a weight file ends in, and how many classes it knows. See above."""
     if not Path(path).is_file():
         raise UserError(f"{path}: expected a weight file (.weights.h5), found no such file")
     try:
         with h5py.File(path) as file:
             layers = file["layers"]
             kernels = {name: layers[name]["vars/0"].shape for name in layers if name.startswith(("conv2d", "dense"))}
-            widths = [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
-    except (OSError, KeyError, AttributeError, TypeError) as error:
+            return [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
         raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
-    for alpha in (round(0.05 * step, 2) for step in range(1, 61)):
-        for expansion in range(1, 11):
-            stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
-            inner = [w for b in blocks for w in ([b.expanded] if b.expansion > 1 else []) + [b.filters]]
-            if widths[:-1] == [stem, *inner, head]:
-                return alpha, expansion, widths[-1]
-    raise UserError(f"{path}: expected weights of a MobileNetV2 of width 0.05 to 3, found {len(widths)} other kernels")
+
+
+def _channels_of(alpha, expansion):
+    """How many channels each convolution of a MobileNetV2 ends in, but for the depthwise ones."""
+    stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
+    return [stem, *(w for b in blocks for w in ([b.expanded] if b.expansion > 1 else []) + [b.filters]), head]
 
 
 def _position(item):

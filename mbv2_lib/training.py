@@ -219,6 +219,8 @@ def go_on(config, data, learner):
             f"{config.data}: expected the pictures that {config.run} began with, found others; restore them"
         )
     done, values = runs.read_state(config.run)
+    if [row["epoch"] for row in runs.read_history(config.run)[:done]] != list(range(1, done + 1)):
+        raise UserError(f"{config.run}/history.csv: expected a row for each of {done} epochs; restore it or begin anew")
     if done:
         variables = runs.state_of(learner)
         if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:

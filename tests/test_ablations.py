@@ -95,7 +95,8 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
         asked.append(words)
         folder = tmp_path / sweeps.folder_of(second if "--seed 1" in " ".join(words) else first)
         folder.mkdir(parents=True, exist_ok=True)
-        runs.write_history(folder, [{"epoch": 1, "top1": 0.2, "val_top1": 0.25, "seconds": 90.0}])
+        row = {"epoch": 1, "loss": 3.0, "top1": 0.2, "val_loss": 3.0, "val_top1": 0.25, "seconds": 90.0}
+        runs.write_history(folder, [row])
 
     monkeypatch.setattr(sweeps.subprocess, "run", trained)
     sweeps.run("two")

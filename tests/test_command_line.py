@@ -123,6 +123,23 @@ def train(capsys, tmp_path, data, *flags, classes=100):
     return line
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--dropout", "1"), ("--dropout", "nan"), ("--seed", "-1"), ("--seed", str(2**32))]
+)
+def test_a_number_out_of_range_is_refused(flag, value, tmp_path, capsys):
+    assert f"expected a {'number' if flag == '--dropout' else 'whole number'} from 0" in complaint(
+        capsys, "train", "--classes", 4, "--data", tmp_path, f"{flag}={value}"
+    )
+
+
+def test_a_link_to_nowhere_is_named_before_the_first_epoch(work, tmp_path, capsys):
+    data = shutil.copytree(work / "shapes", tmp_path / "data")
+    picture = next((data / "train" / shapes100.CLASSES[0]).iterdir())
+    picture.unlink()
+    picture.symlink_to("nowhere.jpg")
+    assert "expected a whole picture" in train(capsys, tmp_path, data)
+
+
 def test_data_that_is_missing_or_empty_or_laid_out_otherwise(work, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "half" / "train" / "a").mkdir(parents=True)

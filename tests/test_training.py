@@ -294,7 +294,43 @@ def test_a_whole_number_is_a_width_too(damaged):
     assert runs.read_config(damaged)[0].alpha == 1
 
 
-@pytest.mark.parametrize("content", ["epoch,loss\nx,y\n", "epoch,loss\n1\n", "loss\n1\n", "epoch,loss\n1,2,3\n"])
+@pytest.mark.parametrize("missing", ["class_names", "data_digest"])
+def test_settings_without_what_they_met_are_named(missing, damaged):
+    written = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps({name: written[name] for name in written if name != missing}))
+    with pytest.raises(UserError, match=f"config.json: expected {missing}, found none"):
+        runs.read_config(damaged)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"epochs"])
+def test_a_damaged_state_is_named(content, damaged):
+    (damaged / "state.npz").write_bytes(content)
+    with pytest.raises(UserError, match="state.npz: expected the state of a run, found a damaged file"):
+        runs.read_state(damaged)
+
+
+def test_a_run_without_its_history_does_not_go_on(data, damaged):
+    (damaged / "history.csv").unlink()
+    learner = training.build_learner(config_of(data, damaged, recipe="modern"), steps=3)
+    with pytest.raises(UserError, match="history.csv: expected a row for each of 3 epochs"):
+        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner)
+
+
+def test_weights_of_any_width_are_read_again_and_those_without_a_layer_are_named(tmp_path):
+    config = runs.TrainConfig(**SETTINGS | {"alpha": 0.42})
+    path = tmp_path / "some.weights.h5"
+    network = training.build_network(config)
+    runs.write_weights(path, network)
+    runs.load_weights(network, path, 0.42, 1, 4)
+    with h5py.File(path, "a") as file:
+        del file["layers"][next(name for name in file["layers"] if "normalization" in name)]
+    with pytest.raises(UserError, match="expected all layers of a MobileNetV2"):
+        runs.load_weights(network, path, 0.42, 1, 4)
+
+
+@pytest.mark.parametrize(
+    "content", ["epoch,loss\nx,y\n", "epoch,loss\n1,2\n", "epoch,loss\n1\n", "loss\n1\n", "epoch,loss\n1,2,3\n"]
+)
 def test_a_damaged_history_is_named(content, damaged):
     (damaged / "history.csv").write_text(content)
     with pytest.raises(UserError, match="history.csv: expected a number in every column"):
