@@ -132,6 +132,10 @@ def test_a_number_out_of_range_is_refused(flag, value, tmp_path, capsys):
     )
 
 
+def test_more_threads_than_a_machine_bears_are_refused(tmp_path, capsys):
+    assert "invalid choice: 257" in complaint(capsys, "predict", "--model", tmp_path, "--threads", 257, "a.png")
+
+
 def test_a_link_to_nowhere_is_named_before_the_first_epoch(work, tmp_path, capsys):
     data = shutil.copytree(work / "shapes", tmp_path / "data")
     picture = next((data / "train" / shapes100.CLASSES[0]).iterdir())
