@@ -20,7 +20,7 @@ from mbv2_lib.folders import (
     natural_key,
     read_manifest,
 )
-from mbv2_lib.pictures import bytes_of, complaint, flaw_of
+from mbv2_lib.pictures import bytes_of, decode, flaw_of
 from mbv2_lib.threads import in_threads
 
 # Two pictures count as near copies where at most NEAR_BITS of the 256 bits of their hashes differ, and their small
@@ -145,20 +145,6 @@ def unequal_counts(folder):
             yield Finding("number of images", f"{message} prepare again, which writes those that are missing")
 
 
-def decode(path, flags=cv2.IMREAD_COLOR):
-    """The picture at `path`, read to its end. Raises UserError that says why where it cannot be."""
-    data = bytes_of(path)
-    if flaw := flaw_of(data):
-        raise complaint(path, flaw)
-    try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise complaint(path, "it cannot be decoded (damaged)")
-    return picture
-
-
 def find_unreadable(paths, workers=None, progress=True):
     """The paths of images that are truncated, damaged or no images, in order. Reads every file to its end."""
     whole = of_each(readable, paths, "checking", workers, progress)
@@ -166,12 +152,17 @@ def find_unreadable(paths, workers=None, progress=True):
 
 
 def readable(path):
-    # First the decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
-    # A picture with a side of less than 8 has no such pixel, and is decoded in full.
-    for flags in (cv2.IMREAD_REDUCED_GRAYSCALE_8, cv2.IMREAD_COLOR):
-        with suppress(UserError):
-            decode(path, flags)
-            return True
+    """Whether `pictures.decode` gets a whole picture out of the file."""
+    with suppress(UserError):
+        data = bytes_of(path)
+        # First the decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
+        # A picture with a side of less than 8 has no such pixel, and is decoded in full.
+        with suppress(cv2.error):
+            small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            if small is not None and not flaw_of(data):
+                return True
+        decode(data, path)
+        return True
     return False
 
 
@@ -197,7 +188,7 @@ class Look(NamedTuple):
 def look_at(path):
     """A Look at the image at `path`, or a Finding where it cannot be read."""
     try:
-        picture = decode(path)
+        picture = decode(bytes_of(path), path)
     except UserError as error:
         return Finding("unreadable", str(error), (path,))
     pixels = hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).digest()
@@ -206,12 +197,12 @@ def look_at(path):
 
 
 def perceptual_hash(picture):
-    """The signs of the 16 x 16 lowest frequencies of a uint8 (height, width, 3) picture: int8 (256,), each -1 or 1.
+    """The signs of the 16 x 16 lowest frequencies of a uint8 RGB (height, width, 3) picture: int8 (256,), each -1 or 1.
 
     The picture is made grey and 32 x 32, and goes through the discrete cosine transform. Encoding anew changes the
     fine detail; whether a slow wave across the picture adds or takes away light stays.
     """
-    grey = cv2.cvtColor(cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    grey = cv2.cvtColor(cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     waves = cv2.dct(grey.astype(np.float32))[:16, :16]
     waves[0, 0] = 0  # the mean brightness: positive in every picture
     return np.where(waves > 0, 1, -1).astype(np.int8).ravel()

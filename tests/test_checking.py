@@ -193,6 +193,17 @@ def test_a_training_picture_in_validation_is_found(tree, name, change, kind):
     assert finding.paths == (str(target), str(source))
 
 
+def test_a_transparent_picture_is_compared_as_it_is_trained_on_lying_on_white(tree):
+    source = first(tree, "train")
+    clear = np.zeros((64, 64, 4), np.uint8)  # black, and wholly transparent
+    clear[16:48, 16:48] = (0, 0, 255, 255)
+    white = np.where(clear[..., 3:] == 0, 255, clear[..., :3]).astype(np.uint8)
+    cv2.imwrite(str(source.with_name("clear.png")), clear)
+    cv2.imwrite(str(tree / "validation" / source.parent.name / "white.png"), white)
+    findings = check(tree, progress=False)
+    assert [finding.kind for finding in findings if "white.png" in finding.message] == ["in both splits"]
+
+
 def test_a_smaller_copy_is_found(tree):
     def shrink(source, target):
         cv2.imwrite(str(target), cv2.resize(cv2.imread(str(source)), (48, 48), interpolation=cv2.INTER_AREA))
