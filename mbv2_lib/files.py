@@ -49,13 +49,10 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_csv(path, rows, **settings):
-    """Write the rows (dicts with the same keys) to `path`, whole or not at all. Raises UserError as `whole_file` does.
-
-    settings: those of `csv.DictWriter`.
-    """
+def write_csv(path, rows):
+    """Write the rows (dicts with the same keys), whole or not at all. Raises UserError as `whole_file` does."""
     with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), **settings)
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
@@ -65,4 +62,5 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected a JSON file, found {type(error).__name__} ({error})") from error
+        found = f"{type(error).__name__} ({error})"
+        raise UserError(f"{path}: expected a JSON file, found {found}; restore or remove it") from error

@@ -90,7 +90,7 @@ def run(sweep, data="data/cifar100", folder=None):
         resume = ["--resume"] if Path(trained, "state.npz").exists() else []
         subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume], check=True)
         rows.append(settings | reached(trained) | {"machine": machine(), "command": line})
-        write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows, lineterminator="\n")
+        write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows)
 
 
 def reached(folder):
