@@ -138,7 +138,7 @@ def _open_onnx(path, threads):
             label = session.get_modelmeta().custom_metadata_map.get(LABEL)
     except Exception as error:  # its exceptions share no other class
         raise UserError(f"{path}: expected an ONNX model, found something else ({error})") from error
-    (given,), (answer,) = session.get_inputs(), session.get_outputs()
+    given, answer = session.get_inputs()[0], session.get_outputs()[0]
     described = json.loads(label) if label else None
     return Session(given.shape, answer.shape, described, lambda picture: session.run(None, {given.name: picture})[0])
 

@@ -232,6 +232,17 @@ def test_a_file_that_is_no_model_of_ours(name, exported, samples, tmp_path, capf
     assert name in line and "expected" in line and "found" in line
 
 
+def test_an_onnx_model_of_another_program_is_refused(samples, tmp_path, capfd):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    one, other, added = (onnx.helper.make_tensor_value_info(name, 1, [2]) for name in ("one", "other", "added"))
+    node = onnx.helper.make_node("Add", ["one", "other"], ["added"])
+    graph = onnx.helper.make_graph([node], "sum", [one, other], [added])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "sum.onnx")
+    assert "does not name its classes" in complaint(capfd, "predict", "--model", tmp_path / "sum.onnx", *samples)
+
+
 def test_a_model_whose_class_names_are_not_as_many_as_its_answers(exported, samples, tmp_path, capfd):
     content, described = exported[0].read_bytes(), inference.read_label(exported[0])
     bare = content[: content.rfind(b"PK\x03\x04")]
