@@ -6,7 +6,6 @@ claims to be, its content is compared with the true data's; nothing is unpacked 
 
 import gzip
 import hashlib
-import sys
 import tarfile
 import time
 import zlib
@@ -17,10 +16,10 @@ import cv2
 import numpy as np
 import pooch
 import requests
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError as BrokenStream
 
 from mbv2_lib.files import UserError, whole_file
+from mbv2_lib.threads import progress_bar
 
 SUPERCLASSES = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
@@ -289,16 +288,9 @@ def _continue(url, part, silence):
         reply.raise_for_status()
         start = have if told.startswith(f"bytes {have}-") else 0  # some servers send all of it again
         total = start + int(reply.headers.get("Content-Length", 0))
-        with part.open("ab" if start else "wb") as file, _progress(total, start) as bar:
+        bar = progress_bar(total or None, "downloading", unit="B", unit_scale=True, initial=start)
+        with part.open("ab" if start else "wb") as file, bar:
             for chunk in reply.raw.stream(1 << 14, decode_content=False):
                 bar.update(file.write(chunk))
                 if max(bar.n, total) > MOST_BYTES:
                     raise ValueError(f"expected at most {MOST_BYTES:,} bytes, found more")
-
-
-def _progress(total, start):
-    """A bar with a rate and a time left; where there is no terminal, a line every ten seconds."""
-    terminal = sys.stderr.isatty()
-    line = "{percentage:3.0f} % of {total_fmt}B, {rate_fmt}, {remaining} left\n"
-    style = {} if terminal else {"mininterval": 10, "bar_format": line}
-    return tqdm(total=total or None, initial=start, unit="B", unit_scale=True, **style)

@@ -45,12 +45,15 @@ def settle_for_threads():
         library.mallopt(M_TOP_PAD, 8 << 20)
 
 
-def progress_bar(total, title, show=True):
-    """A tqdm bar with the rate and the time left; plain lines, one in ten seconds, where there is no terminal."""
-    if sys.stderr.isatty():
-        return tqdm(total=total, desc=title, unit=" images", disable=not show)
-    plain = "{desc}: {n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left"
-    return tqdm(total=total, desc=title, bar_format=plain, mininterval=10, file=PlainLines(), disable=not show)
+def progress_bar(total, title, show=True, unit=" images", **settings):
+    """A tqdm bar with the rate and the time left; plain lines, one in ten seconds, where there is no terminal.
+
+    settings: further ones of tqdm, such as `initial` or `unit_scale`.
+    """
+    if not sys.stderr.isatty():
+        plain = "{desc}: {n_fmt} of {total_fmt}" + unit + ", {rate_fmt}, {remaining} left"
+        settings |= {"bar_format": plain, "mininterval": 10, "file": PlainLines()}
+    return tqdm(total=total, desc=title, unit=unit, disable=not show, **settings)
 
 
 class PlainLines:

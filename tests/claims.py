@@ -154,7 +154,7 @@ def prints_no_error_and_no_warning(notebook):
                 yield f"{cell.id}: ends with {output.ename}: {output.evalue}"
             elif output.get("name") == "stderr":
                 yield f"{cell.id}: standard error holds {output.text[:200]!r}"
-            elif "\r" in output.get("text", "") or "it/s" in output.get("text", ""):
+            elif "\r" in output.get("text", "") or re.search(r"\d(it| images)/s", output.get("text", "")):
                 yield f"{cell.id}: the output holds a progress bar"
 
 

@@ -283,7 +283,7 @@ def test_a_cache_folder_that_can_not_be_written_is_an_error_of_one_line(server, 
 def test_progress_is_shown_in_plain_lines_where_there_is_no_terminal(server, tmp_path, capsys):
     server.answers["/first.tgz"] = [ARCHIVE]
     cifar100.load(cache=tmp_path)
-    assert re.search(r"100 % of .*B/s, 00:00 left\n", capsys.readouterr().err)
+    assert re.search(r"downloading: (\S+) of \1B, .*B/s, 00:00 left\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("source", ["http://", "ftp://localhost/cifar100.tgz", "http://[::1"])
