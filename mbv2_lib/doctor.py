@@ -90,35 +90,27 @@ def package_rows():
         metadata = importlib.metadata.metadata("mbv2_lib")
     except ImportError as error:  # PackageNotFoundError is one of these
         return [Row("mbv2_lib", FAIL, f"not installed ({error})", SETUP)]
-    rows = [python_row(platform.python_version(), SpecifierSet(metadata["Requires-Python"]))]
+    mend = "install such a Python, then run make setup again"
+    rows = [version_row("Python", platform.python_version(), SpecifierSet(metadata["Requires-Python"]), mend)]
     for requirement in map(Requirement, metadata.get_all("Requires-Dist")):
         optional = requirement.marker is not None and any(
             requirement.marker.evaluate({"extra": extra}) for extra in ("jax", "deploy", "onnx")
         )
         if requirement.marker is None or optional:
-            rows.append(package_row(requirement, installed(requirement.name), optional))
+            name, wanted = requirement.name, requirement.specifier
+            rows.append(version_row(name, installed(name), wanted, f"pip install '{name}{wanted}'", optional))
     return rows
 
 
-def python_row(version, wanted):
-    """Row for the Python version (str) against a SpecifierSet."""
-    if version in wanted:
-        return Row("Python", OK, version)
-    return Row("Python", FAIL, f"{version}, expected {wanted}", "install such a Python, then run make setup again")
-
-
-def package_row(requirement, version, optional=False):
-    """Row for one packaging Requirement, where `version` (str, or None where absent) is installed."""
-    name = requirement.name
+def version_row(name, version, wanted, mend, optional=False):
+    """Row for Python or a package, of which `version` (str, None where absent) is there, against a SpecifierSet."""
     if version is None and optional:
         return Row(name, ABSENT, "not installed (optional)")
     if version is None:
-        return Row(name, FAIL, f"not installed, expected {requirement.specifier}", SETUP)
-    if requirement.specifier.contains(version, prereleases=True):
+        return Row(name, FAIL, f"not installed, expected {wanted}", SETUP)
+    if wanted.contains(version, prereleases=True):
         return Row(name, OK, version)
-    return Row(
-        name, FAIL, f"{version}, expected {requirement.specifier}", f"pip install '{name}{requirement.specifier}'"
-    )
+    return Row(name, FAIL, f"{version}, expected {wanted}", mend)
 
 
 def installed(name):
@@ -177,14 +169,11 @@ def keras_row(answer):
 
 def gpus_of_the_driver():
     """Names of the GPUs that NVIDIA's driver shows; an empty list where there is none."""
-    if not shutil.which("nvidia-smi"):
-        return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):  # no such program, or no answer
         return []
-    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 def gpu_row(present, keras_answer):
