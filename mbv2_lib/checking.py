@@ -213,20 +213,17 @@ def copies(train, validation):
     by_pixels = {}
     for look in train:
         by_pixels.setdefault(look.pixels, []).append(look.path)
-    findings = [
-        both_splits("in both splits", "the same pixels", look.path, by_pixels[look.pixels])
-        for look in validation
-        if look.pixels in by_pixels
+    same = [(look, by_pixels[look.pixels]) for look in validation if look.pixels in by_pixels]
+    near = near_copies(train, [look for look in validation if look.pixels not in by_pixels])
+    return [
+        *(both_splits("in both splits", "the same pixels", *pair) for pair in same),
+        *(both_splits("near copy", "nearly the same picture", *pair) for pair in near),
     ]
-    others = [look for look in validation if look.pixels not in by_pixels]
-    for look, twins in near_copies(train, others):
-        findings.append(both_splits("near copy", "nearly the same picture", look.path, twins))
-    return findings
 
 
-def both_splits(kind, what, path, twins):
-    message = f"{path}: expected in validation/ only, found {what} in {shortened(twins, 2)}; remove one of them"
-    return Finding(kind, message, (path, *twins))
+def both_splits(kind, what, look, twins):
+    message = f"{look.path}: expected in validation/ only, found {what} in {shortened(twins, 2)}; remove one of them"
+    return Finding(kind, message, (look.path, *twins))
 
 
 def near_copies(train, validation, block=500):
@@ -240,11 +237,6 @@ def near_copies(train, validation, block=500):
         # Signs that agree add 1 to the product and signs that differ take 1 away: 256 - 2 * differing.
         differing = (256 - np.stack([look.signs for look in some]).astype(np.float32) @ signs.T) / 2
         for row, column in np.argwhere(differing <= NEAR_BITS):
-            if mean_difference(some[row].small, validation[column].small) < NEAR_LEVELS:
+            if cv2.absdiff(some[row].small, validation[column].small).mean() < NEAR_LEVELS:
                 twins.setdefault(int(column), []).append(some[row].path)
     return [(validation[column], twins[column]) for column in sorted(twins)]
-
-
-def mean_difference(one, other):
-    """Mean absolute difference of two uint8 pictures of one shape, in levels from 0 to 255."""
-    return float(np.abs(one.astype(np.int16) - other).mean())
