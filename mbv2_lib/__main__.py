@@ -186,16 +186,8 @@ def prepare(said):
     if said.leak_demo:
         splits["validation"] = copies_of_training(**splits)
         source += ", validation copied from training to demonstrate a leak"
-    folders.write_folders(
-        said.out,
-        splits,
-        names,
-        size=said.size,
-        interpolation=said.interpolation,
-        quality=said.quality,
-        workers=said.workers,
-        source=source,
-    )
+    settings = {name: getattr(said, name) for name in ("size", "interpolation", "quality", "workers")}
+    folders.write_folders(said.out, splits, names, source=source, **settings)
     if said.leak_demo:
         print("For demonstration: validation/ holds copies of training pictures; no accuracy measured on it means much")
     print(f"{said.out}: " + ", ".join(f"{len(labels):,} pictures in {name}/" for name, (_, labels) in splits.items()))

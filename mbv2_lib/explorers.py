@@ -4,6 +4,8 @@ Each explorer is three pure functions under one set of controls: values to data,
 to words. They can be called without a widget, too: `drawings.block(compare_blocks(expansion=6))` is the still picture.
 """
 
+from collections import Counter
+from functools import partial
 from html import escape
 from typing import NamedTuple
 
@@ -366,16 +368,10 @@ def mistakes_of(name, pictures, labels, probabilities, classes, most=8):
     of_class = np.flatnonzero(np.asarray(labels) == list(classes).index(name))
     answers, sure = probabilities[of_class].argmax(axis=1), probabilities[of_class].max(axis=1)
     wrong = np.flatnonzero(answers != list(classes).index(name))
-    counts = np.bincount(answers[wrong], minlength=len(classes))
-    order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    taken_for = Counter(classes[answer] for answer in sorted(answers[wrong])).most_common()  # ties in class order
     gallery = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
-    return Mistakes(
-        name,
-        len(of_class),
-        len(of_class) - len(wrong),
-        [(classes[index], int(counts[index])) for index in order],
-        [(pictures[of_class[row]], classes[answers[row]], float(sure[row])) for row in gallery],
-    )
+    shown = [(pictures[of_class[row]], classes[answers[row]], float(sure[row])) for row in gallery]
+    return Mistakes(name, len(of_class), len(of_class) - len(wrong), taken_for, shown)
 
 
 def mistake_words(mistakes):
@@ -396,13 +392,8 @@ def mistake_explorer(pictures, labels, probabilities, classes, start=None):
     """
     start = classes[0] if start is None else start
     control = Dropdown(options=list(classes), value=start, description="Class", tooltip="The true class", **LOOKS)
-    return Explorer(
-        {"name": control},
-        lambda name: mistakes_of(name, pictures, labels, probabilities, classes),
-        drawings.mistakes,
-        mistake_words,
-        4,
-    )
+    told = {"pictures": pictures, "labels": labels, "probabilities": probabilities, "classes": classes}
+    return Explorer({"name": control}, partial(mistakes_of, **told), drawings.mistakes, mistake_words, 4)
 
 
 # -- a network for a budget ------------------------------------------------------------------------------------------
@@ -412,11 +403,7 @@ PARAMETERS = {f"{count} M": round(count * 1e6) for count in (0.5, 0.75, 1, 1.5, 
 MEMORY = {f"{count} kB": count * 1000 for count in (16, 32, 64, 128, 256, 512)}
 MEMORY |= {f"{count} MB": count * 10**6 for count in (1, 2, 4, 8)}
 NETWORKS = {"published": trade_offs.published, "measured": trade_offs.measured}
-COSTS = {
-    "madds": "multiply-adds",
-    "parameters": "parameters",
-    "peak_bytes": "bytes of int8 memory at the peak",
-}
+COSTS = {"madds": "multiply-adds", "parameters": "parameters", "peak_bytes": "bytes of int8 memory at the peak"}
 
 
 class BudgetView(NamedTuple):

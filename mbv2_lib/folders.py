@@ -27,15 +27,7 @@ END_OF_JPEG = b"\xff\xd9"
 
 
 def write_folders(
-    out,
-    splits,
-    classes,
-    size=224,
-    interpolation="cubic",
-    quality=95,
-    workers=None,
-    source="arrays",
-    progress=True,
+    out, splits, classes, size=224, interpolation="cubic", quality=95, workers=None, source="arrays", progress=True
 ):
     """Write every image as out/<split>/<class>/<class>_<index>.jpg, and out/manifest.json; return the manifest.
 
@@ -155,11 +147,8 @@ def expect_settings(size, interpolation, quality, workers):
     """Raise UserError where a setting of `write_folders` is out of its range."""
     if interpolation not in INTERPOLATIONS:
         raise UserError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}")
-    for name, value, least, most in (
-        ("size", size, 1, 4096),
-        ("quality", quality, 1, 100),
-        ("workers", workers or 1, 1, 256),
-    ):
+    ranges = (("size", size, 1, 4096), ("quality", quality, 1, 100), ("workers", workers or 1, 1, 256))
+    for name, value, least, most in ranges:
         if not least <= value <= most:
             raise UserError(f"{name} {value}: expected a number from {least} to {most}")
 

@@ -16,27 +16,18 @@ BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 HEAVY = 150_000  # bytes of a picture that a notebook should not carry
 
 
-def show_in_notebooks():
-    """Have Jupyter show a Figure that ends a cell as a PNG, which it does of itself only for pyplot's."""
-    if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
-        shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
-
-
 def as_png(figure):
     """The figure as PNG bytes. IPython's own way shows nothing of a figure without axes, such as `drawings.Page`."""
-    file = io.BytesIO()
+    file, light = io.BytesIO(), io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
-    return file.getvalue() if len(file.getvalue()) <= HEAVY else in_256_colours(file)
-
-
-def in_256_colours(file):
-    """A PNG file's picture in its 256 commonest colours, dithered: a third of the bytes, of many photographs."""
-    light = io.BytesIO()
-    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)
+    if len(file.getvalue()) <= HEAVY:
+        return file.getvalue()
+    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)  # dithered: a third of the bytes
     return light.getvalue()
 
 
-show_in_notebooks()
+if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):  # of itself it shows only pyplot's
+    shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
 def _panels(size, *shape, framed=False, grid=None, **settings):
@@ -365,21 +356,10 @@ def confusions(confusion, names):
     figure, axes = _panels((8.2, 6.8))
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
     names = [spaced(name) for name in names]
-    seaborn.heatmap(
-        percent,
-        ax=axes,
-        vmin=0,
-        vmax=mistakes.max(),  # the diagonal, above it, would wash out what is asked for
-        cmap="Blues",
-        annot=labels,
-        fmt="",
-        annot_kws={"size": 7.5},
-        xticklabels=names,
-        yticklabels=names,
-        square=True,
-        linewidths=0.5,
-        cbar_kws={"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"},
-    )
+    colours = {"cmap": "Blues", "vmin": 0, "vmax": mistakes.max()}  # the diagonal would wash out what is asked for
+    bar = {"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"}
+    looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
+    seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=names, yticklabels=names, **looks)
     axes.set(xlabel="taken for", ylabel="label")
     axes.tick_params(labelsize=8, length=0)
     return figure
@@ -429,10 +409,7 @@ def claims(figures, suspect):
 
 # -- what a network gives for what it takes --------------------------------------------------------------------------
 
-LOOKS = (
-    *(("#4d9cca", "v"), (BLUE, "o"), ("#00507d", "s"), (GREEN, "D"), (ORANGE, "^"), (PINK, "P")),
-    ("0.35", "X"),
-)
+LOOKS = list(zip(("#4d9cca", BLUE, "#00507d", GREEN, ORANGE, PINK, "0.35"), "vosD^PX", strict=True))
 
 
 def against(panels, xlabel, ylabel, percent=True):
