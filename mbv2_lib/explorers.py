@@ -392,8 +392,8 @@ def mistake_explorer(pictures, labels, probabilities, classes, start=None):
     """
     start = classes[0] if start is None else start
     control = Dropdown(options=list(classes), value=start, description="Class", tooltip="The true class", **LOOKS)
-    told = {"pictures": pictures, "labels": labels, "probabilities": probabilities, "classes": classes}
-    return Explorer({"name": control}, partial(mistakes_of, **told), drawings.mistakes, mistake_words, 4)
+    compute = partial(mistakes_of, pictures=pictures, labels=labels, probabilities=probabilities, classes=classes)
+    return Explorer({"name": control}, compute, drawings.mistakes, mistake_words, 4)
 
 
 # -- a network for a budget ------------------------------------------------------------------------------------------
