@@ -140,9 +140,10 @@ def read_history(run):
 def parts(run):
     """The folders of a run in the order of its epochs: `begun`, of the run whose weights it went on with, and its own.
 
-    So a training can begin on one machine and end on another.
+    So a training can begin on one machine and end on another. The run in `begun` may have gone on from another, too.
     """
-    return [path for path in (Path(run) / "begun", Path(run)) if path.is_dir()]
+    begun = Path(run) / "begun"
+    return [*(parts(begun) if begun.is_dir() else []), Path(run)]
 
 
 def whole_history(run):

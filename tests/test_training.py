@@ -261,6 +261,16 @@ def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one
     assert (tmp_path / "on-2" / "last.weights.h5").exists()
 
 
+def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tmp_path):
+    newest = shutil.copytree(whole_run, tmp_path / "newest")
+    shutil.copytree(whole_run, newest / "begun")
+    shutil.copytree(whole_run, newest / "begun" / "begun")
+    assert runs.parts(newest) == [newest / "begun" / "begun", newest / "begun", newest]
+    rows, one = runs.whole_history(newest), runs.read_history(whole_run)
+    assert [row["epoch"] for row in rows] == list(range(1, 3 * len(one) + 1))
+    assert [row["loss"] for row in rows] == 3 * [row["loss"] for row in one]
+
+
 # -- run folders that somebody edited, and what a backend says in words of its own -------------------------------------
 
 
