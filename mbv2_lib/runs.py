@@ -48,6 +48,9 @@ class TrainConfig:
     tclasses: int | None = None
 
 
+MAY_BE_ZERO = ("dropout", "seed", "holdout")  # every other number of a TrainConfig is above zero
+
+
 def new_config(given):
     """The TrainConfig of what a user said (a dict). What she left out about --weights, its run's config.json says.
 
@@ -102,7 +105,7 @@ def read_config(run):
     said = read_json(path)
     for field in dataclasses.fields(TrainConfig):
         found = said.get(field.name, "nothing") if isinstance(said, dict) else "a list or a value"
-        if not isinstance(found, field.type) and not (isinstance(found, int) and isinstance(float(found), field.type)):
+        if not may_stand_for(field, found):
             raise UserError(
                 f"{path}: expected {field.name} as `mbv2 train` writes it, found {found!r}; was the file edited? Put "
                 "the setting right or begin anew"
@@ -110,6 +113,15 @@ def read_config(run):
     if missing := {"class_names", "data_digest"} - said.keys():
         raise UserError(f"{path}: expected {' and '.join(sorted(missing))}, found none; restore the file or begin anew")
     return TrainConfig(**{field.name: said[field.name] for field in dataclasses.fields(TrainConfig)}), said
+
+
+def may_stand_for(field, value):
+    """Whether config.json may hold this value for a field of TrainConfig."""
+    if isinstance(value, bool):  # Python counts it among the whole numbers
+        return False
+    if isinstance(value, int | float) and not (value > 0 or (value == 0 and field.name in MAY_BE_ZERO)):
+        return False
+    return isinstance(value, field.type) or (isinstance(value, int) and isinstance(1.0, field.type))
 
 
 DRAWN = ("epoch", "loss", "top1", "val_loss", "val_top1")  # the columns of history.csv that its curves need

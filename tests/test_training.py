@@ -290,8 +290,12 @@ def test_settings_that_are_none_are_named(content, found, damaged):
         runs.read_config(damaged)
 
 
-@pytest.mark.parametrize(("name", "value"), [("alpha", "wide"), ("classes", 4.5), ("weights", 3), ("seed", None)])
-def test_a_setting_of_another_kind_is_named(name, value, damaged):
+KINDS = [("alpha", "wide"), ("classes", 4.5), ("weights", 3), ("seed", None), ("epochs", True)]
+RANGES = [("size", 0), ("batch", -1), ("tclasses", 0), ("learning_rate", 0.0), ("alpha", float("nan")), ("seed", -1)]
+
+
+@pytest.mark.parametrize(("name", "value"), KINDS + RANGES)
+def test_a_setting_of_another_kind_or_out_of_range_is_named(name, value, damaged):
     written = json.loads((damaged / "config.json").read_text())
     (damaged / "config.json").write_text(json.dumps(written | {name: value}))
     with pytest.raises(UserError, match=f"expected {name} as"):
