@@ -22,7 +22,8 @@ def standard_error(share, count):
 
 def confusion_matrix(labels, predicted, classes):
     """Counts (classes, classes): row is the label, column what it was taken for."""
-    return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    places = np.ravel_multi_index((labels, predicted), (classes, classes))
+    return np.bincount(places, minlength=classes**2).reshape(classes, classes)
 
 
 def accuracy_by_class(confusion):

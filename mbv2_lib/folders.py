@@ -1,7 +1,6 @@
 """Folders of pictures: {train,validation}/<class>/<image>.jpg, written with OpenCV and described by manifest.json."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -119,7 +118,7 @@ def write_picture(path, image, size, interpolation="cubic", quality=95):
 def planned(out, splits, classes):
     """One list of (path, image) a class folder: threads that write to different folders do not wait for each other."""
     return [
-        [(f"{beginning}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(labels == label)]
+        [(f"{beginning}_{index:05d}.jpg", images[index]) for index in np.flatnonzero(np.asarray(labels) == label)]
         for split, (images, labels) in splits.items()
         for label, beginning in enumerate(out / split / name / name for name in classes)
     ]
@@ -127,10 +126,7 @@ def planned(out, splits, classes):
 
 def ends_whole(path):
     """Whether the JPEG file at `path` stands there to its last byte."""
-    with Path(path).open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - len(END_OF_JPEG), 0))
-        return file.read() == END_OF_JPEG
+    return Path(path).read_bytes().endswith(END_OF_JPEG)
 
 
 def content_digest(splits):
@@ -160,11 +156,10 @@ def expect_same_pictures(out, settings):
         if any((out / split).exists() for split in SPLITS):
             raise UserError(f"{out}: expected a new folder, found pictures without a manifest; choose another --out")
         return
-    asked = json.loads(json.dumps(settings))  # as it will read after a round trip: tuples are lists there
-    differing = [key for key in asked if manifest.get(key) != asked[key]]
+    differing = [key for key in settings if manifest.get(key) != settings[key]]
     if differing:
         found, wanted = (
-            ", ".join(f"{key} {str(values.get(key))[:70]}" for key in differing) for values in (manifest, asked)
+            ", ".join(f"{key} {str(values.get(key))[:70]}" for key in differing) for values in (manifest, settings)
         )
         raise UserError(f"{out}: holds pictures with {found}; expected {wanted}; choose another --out, or delete it")
 

@@ -29,6 +29,12 @@ def test_loss_and_accuracies_equal_scikit_learns(answers):
     )
 
 
+def test_confusions_of_labels_in_bytes_as_data_sets_hold_them():
+    labels, predicted = np.array([3, 99, 3], "uint8"), np.array([0, 98, 0], "uint8")
+    confusion = evaluation.confusion_matrix(labels, predicted, 100)
+    assert confusion[3, 0] == 2 and confusion[99, 98] == 1 and confusion.sum() == 3
+
+
 def test_confusions_equal_scikit_learns(answers):
     probabilities, labels = answers
     predicted = probabilities.argmax(axis=1)

@@ -65,6 +65,13 @@ def leftovers(folder):
 # The pictures
 
 
+def test_labels_may_be_a_list(tmp_path):
+    images, labels = small_splits()["train"]
+    splits = {"train": (images, list(labels)), "validation": (images[:0], [])}
+    write(tmp_path / "out", splits)
+    assert len(list((tmp_path / "out" / "train").rglob("*.jpg"))) == len(images)
+
+
 def test_red_stays_red_for_a_decoder_that_is_not_opencv(tmp_path):
     red = np.zeros((2, 32, 32, 3), np.uint8)
     red[..., 0] = 250
