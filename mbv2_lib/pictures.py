@@ -77,6 +77,8 @@ def on_white(picture):
         return None
     if picture.ndim == 2:  # grey with one transparent grey, whose transparency OpenCV drops
         picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGRA)
+    elif picture.shape[2] == 3:  # nothing is transparent after all: the mark stood in a text
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA)
     values = picture.astype(np.float32) / np.iinfo(picture.dtype).max
     alpha = values[..., 3:]
     return np.round(255 * (values[..., 2::-1] * alpha + 1 - alpha)).astype(np.uint8)

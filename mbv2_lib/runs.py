@@ -5,7 +5,6 @@ Every file appears whole or not at all. The state is written last: what it does 
 
 import csv
 import dataclasses
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -187,7 +186,7 @@ def read_state(run):
         with np.load(path, allow_pickle=False) as state:
             count = len(state.files) - 1
             return int(state["epochs"]), [state[f"variable_{number}"] for number in range(count)]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, OverflowError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged archive raises shares no other class
         raise UserError(f"{path}: expected the state of a run, found a damaged file ({error}); begin anew") from error
 
 
@@ -220,9 +219,11 @@ def load_weights(network, path, alpha, expansion, classes):
             f"width {alpha}, expansion {expansion} and {classes} classes: mend --alpha, --expansion, --classes or, "
             "where the file starts a fine-tuning, --tclasses"
         )
+    if not str(path).endswith(".weights.h5"):
+        raise UserError(f"{path}: expected a name that ends in .weights.h5, by which Keras knows the form; rename it")
     try:
         network.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # what h5py raises for a damaged file shares no other class
         raise UserError(f"{path}: expected all layers of a MobileNetV2, found it damaged; take another file") from error
 
 
@@ -250,7 +251,7 @@ def _channels_in(path):
             layers = file["layers"]
             kernels = {name: layers[name]["vars/0"].shape for name in layers if name.startswith(("conv2d", "dense"))}
             return [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
-    except (OSError, KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # as above
         raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
 
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
 from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary, warped
@@ -279,6 +280,15 @@ def test_a_grey_png_with_a_transparent_grey_is_read(tmp_path):
     grey.save(tmp_path / "grey.png", transparency=5)
     (picture,) = pipeline.read_pictures([str(tmp_path / "grey.png")], 8)
     np.testing.assert_array_equal(picture, np.stack([np.asarray(grey)] * 3, axis=-1))
+
+
+def test_a_png_whose_text_speaks_of_transparency_is_read(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    text = PngInfo()
+    text.add_text("Comment", "about tRNS chunks")
+    Image.fromarray(colours).save(tmp_path / "text.png", pnginfo=text)
+    (picture,) = pipeline.read_pictures([str(tmp_path / "text.png")], 8)
+    np.testing.assert_array_equal(picture, colours)
 
 
 def test_names_that_are_no_utf8_are_read_as_they_stand(tmp_path):
