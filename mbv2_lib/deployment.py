@@ -162,7 +162,7 @@ def export_run(run, out=None, data=None, weights="last", form="litert", calibrat
     where a disk is full.
     """
     network, config, described = load_run(run, weights)
-    opened = open_same_data(data or config.data, config, described)
+    opened = training.open_same_data(data or config.data, config, described)
     held_out = some_pictures(opened.validation, config.size, COMPARED)
     expected = network.predict(held_out.pictures.astype("float32"), batch_size=100, verbose=0)
     label = {
@@ -186,23 +186,6 @@ def export_run(run, out=None, data=None, weights="last", form="litert", calibrat
         paths.append(write_model(Path(out or run) / name, content, label))
         print(f"{paths[-1]}: {trial(paths[-1], held_out, expected)}", flush=True)
     return paths
-
-
-def open_same_data(data, config, described):
-    """The `pipeline.Data` that a run was trained on. Raises UserError where it is gone or its classes are others.
-
-    Validation is the set's own, also where the run was watched on training pictures (`holdout`).
-    """
-    try:
-        opened = pipeline.open_data(data)
-    except UserError as error:
-        raise UserError(f"--data {error}") from error
-    if list(opened.classes) != described["class_names"]:
-        raise UserError(
-            f"--data {data}: expected the {len(described['class_names'])} classes that {config.run} was trained on, "
-            f"found {len(opened.classes)} other ones; name the run's own data"
-        )
-    return opened
 
 
 def write_model(path, content, label):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import importlib
 import platform
 import re
 from pathlib import Path
@@ -127,7 +128,8 @@ def train(config, resume=False, callbacks=()):
         config.seed,
         multiple_of=sharing,
     )
-    learner = build_learner(config, plan.steps)
+    begun = resume and runs.read_state(config.run)[0]  # then the state holds every weight
+    learner = build_learner(dataclasses.replace(config, weights=None) if begun else config, plan.steps)
     done = 0
     if resume:
         done = go_on(config, data, learner)
@@ -195,13 +197,35 @@ def check_fits(config, data):
         raise UserError(f"--block: expected one of {', '.join(BLOCKS)}, found {config.block}")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
-    paths = [path for split in (data.train, data.validation) for path in split.pictures if isinstance(path, str)]
+    check_readable(data, config.data)
+
+
+def check_readable(data, path):
+    """Raise UserError where a picture file of `data`, which stands at `path`, cannot be read."""
+    paths = [file for split in (data.train, data.validation) for file in split.pictures if isinstance(file, str)]
     unreadable = checking.find_unreadable(paths) if paths else []
     if unreadable:
         raise UserError(
             f"{unreadable[0]}: expected a whole picture, found one that cannot be read (of {len(unreadable)} such); "
-            f"`mbv2 check {config.data}` lists them all"
+            f"`mbv2 check {path}` lists them all"
         )
+
+
+def open_same_data(path, config, described):
+    """The `pipeline.Data` at `path`. Raises UserError where its classes are not those that the run was trained on.
+
+    Validation is the set's own, also where the run was watched on training pictures (`holdout`).
+    """
+    try:
+        data = pipeline.open_data(path)
+    except UserError as error:
+        raise UserError(f"--data {error}") from error
+    if list(data.classes) != described["class_names"]:
+        raise UserError(
+            f"--data {path}: expected the {len(described['class_names'])} classes that {config.run} was trained on, "
+            f"found {len(data.classes)} other ones; name the run's own data"
+        )
+    return data
 
 
 def begin(config, data, learner):
@@ -252,6 +276,7 @@ def describe(config, data, learner):
         "versions": {
             "mbv2_lib": __version__,
             "keras": keras.__version__,
+            keras.config.backend(): importlib.import_module(keras.config.backend()).__version__,
             "python": platform.python_version(),
         },
     }
@@ -264,13 +289,8 @@ def measure(config, described, data_path, weights, flips=False):
     described: the whole config.json. flips: also average the answers to each picture and its mirror image, reported
     apart from the figures of the single view. Raises UserError where the classes are not those of the run.
     """
-    data = pipeline.open_data(data_path)
-    check_fits(config, data)
-    if list(data.classes) != described["class_names"]:
-        differ = sorted(set(data.classes) ^ set(described["class_names"]))[:4] or "their order"
-        raise UserError(
-            f"{data_path}: expected the classes that {config.run} was trained on, found other ones: {differ}"
-        )
+    data = open_same_data(data_path, config, described)
+    check_readable(data, data_path)
     learner = Learner(trained_network(config, weights), config.size)
     probabilities = learner.predict_split(data.validation, config.batch)
     metrics = evaluation.evaluate(probabilities, data.validation.labels)

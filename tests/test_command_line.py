@@ -235,7 +235,7 @@ def test_a_run_that_does_not_exist(work, tmp_path, capsys):
 
 def test_a_run_measured_on_other_classes(work, capsys):
     line = complaint(capsys, "evaluate", "--run", work / "tuned", "--data", work / "shapes")
-    assert "20" in line and "100" in line
+    assert "20" in line and "100" in line and str(work / "shapes") in line
 
 
 def test_a_damaged_state_is_not_resumed(work, tmp_path, capsys):

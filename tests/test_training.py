@@ -199,7 +199,8 @@ def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back
     gatherer = callbacks.Gatherer(learner)
     with callbacks.averaged_weights(learner, gatherer, pipeline.training_batches(opened.train, plan)):
         inside = [np.array(value) for value in learner.variables]
-    assert any(not np.array_equal(one, other) for one, other in zip(before, inside, strict=True))
+    moving = [place for place, value in enumerate(learner.variables) if "moving" in value.path]
+    assert moving and all(not np.array_equal(before[place], inside[place]) for place in moving)
     for one, other in zip(before, learner.variables, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -259,6 +260,32 @@ def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one
     for one_epoch, two_epoch in zip(one, two, strict=True):  # one step an epoch: rounding has no time to grow
         assert one_epoch["loss"] == pytest.approx(two_epoch["loss"], rel=1e-3)
     assert (tmp_path / "on-2" / "last.weights.h5").exists()
+
+
+class StopsAfterAnEpoch(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_fine_tuning_goes_on_without_the_file_that_it_began_with(data, tmp_path):
+    weights = tmp_path / "seven.weights.h5"
+    training.build_network(config_of(data, "unused", classes=7)).save_weights(weights)
+    settings = {"weights": str(weights), "tclasses": 7, "epochs": 2}
+    whole = training.train(config_of(data, tmp_path / "whole", **settings))
+    stopped = config_of(data, tmp_path / "stopped", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(stopped, callbacks=[StopsAfterAnEpoch()])
+    weights.unlink()
+    resumed = training.train(stopped, resume=True)
+    assert [row["epoch"] for row in resumed] == [1, 2]
+    for one, other in zip(whole, resumed, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"]) and other["val_loss"] == pytest.approx(one["val_loss"])
+
+
+def test_sound_weights_of_another_name_are_to_be_renamed(data, whole_run, tmp_path):
+    weights = shutil.copy(whole_run / "last.weights.h5", tmp_path / "mine.h5")
+    with pytest.raises(UserError, match="mine.h5: expected a name that ends in .weights.h5"):
+        training.trained_network(config_of(data, "unused"), weights)
 
 
 def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tmp_path):
