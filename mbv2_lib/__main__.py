@@ -59,17 +59,18 @@ def parser():
     command(doctor)
 
     add = command(prepare).add_argument
-    add("--dataset", choices=("cifar100", "shapes100"), default="cifar100")
+    add("--dataset", choices=("cifar100", "shapes100"), default="cifar100", help="which pictures (cifar100)")
     add("--out", type=place, required=True, help="the folder to write")
     add("--size", type=whole, default=224, help="pixels of a side (224)")
     add("--source", type=place, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
-    add("--interpolation", default="cubic", choices=("nearest", "linear", "cubic", "area", "lanczos"))
+    kinds = ("nearest", "linear", "cubic", "area", "lanczos")
+    add("--interpolation", default="cubic", choices=kinds, help="how new pixels are made (cubic)")
     add("--quality", type=int, choices=range(1, 101), metavar="1..100", default=95, help="of the JPEGs (95)")
     add("--workers", type=whole, help="threads; else one a core")
     add("--per-class", type=whole, help="at most so many pictures of each class in each split")
     add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
 
-    command(check).add_argument("folder", type=place)
+    command(check).add_argument("folder", type=place, help="a folder with train/ and validation/")
 
     add = command(train).add_argument
     add("--run", type=place, default="runs/latest", help="the run folder (runs/latest)")
@@ -78,20 +79,23 @@ def parser():
     def setting(flag, **how):  # what is not said stays out: it comes from TrainConfig or from the run to resume
         add(flag, default=argparse.SUPPRESS, **how)
 
-    setting("--classes", type=whole, help="number of classes of --data")
+    setting("--classes", type=whole, help="number of classes of --data (required, but with --resume)")
     setting("--size", type=whole, help="pixels of a side (224)")
     setting("--batch", type=whole, help="pictures a step (32)")
     setting("--epochs", type=whole, help="passes over the training pictures (300)")
     setting("--weights", type=place, help="a weight file to start from")
     setting("--tclasses", type=whole, help="number of classes in --weights; else its config.json says it")
-    setting("--data", type=place, help='a prepared folder, a folder with train.bin and test.bin, or "shapes100"')
+    known = 'a prepared folder, a folder with train.bin and test.bin, or "shapes100" (data/cifar100-224)'
+    setting("--data", type=place, help=known)
     setting("--alpha", type=above_zero, help="width multiplier (1.0)")
     setting("--expansion", type=whole, help="expansion of the blocks (6)")
-    setting("--block", choices=("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut"))
+    blocks = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
+    setting("--block", choices=blocks, help="the paper's block, or one with a part changed (inverted-residual)")
     setting("--dropout", type=share, help="share of the features left out in training (0.2)")
     setting("--recipe", choices=("first", "short", "modern"), help="how to train (first)")
     setting("--learning-rate", type=above_zero, help="in place of the recipe's")
-    setting("--precision", choices=("auto", "float32", "bfloat16"))
+    precisions = ("auto", "float32", "bfloat16")
+    setting("--precision", choices=precisions, help="auto: bfloat16 on an accelerator, float32 on a CPU (auto)")
     setting("--seed", type=seed, help="decides weights, order and dice (0)")
     setting("--patience", type=whole, help="stop after so many epochs without a better top-1")
     setting("--holdout", type=whole, help="measure on so many training pictures, set aside, not on validation")
@@ -117,13 +121,6 @@ def parser():
     return top
 
 
-def whole(text):
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
-    return int(text)
-
-
 def place(text):
     """A path or a URL; an empty one, as of a variable that is not set, would mean the working folder."""
     if not text:
@@ -131,33 +128,25 @@ def place(text):
     return text
 
 
-def share(text):
-    """A number from 0 up to, but without, 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to below 1, found {text}")
-    return number
+def within(kind, expected, fits):
+    """A type for argparse: what `kind` makes of a text, where that `fits`."""
+
+    def read(text):
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not fits(number):
+            raise argparse.ArgumentTypeError(f"expected {expected}, found {text}")
+        return number
+
+    return read
 
 
-def seed(text):
-    """A whole number that Keras takes for a seed."""
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, found {text}")
-    return int(text)
-
-
-def above_zero(text):
-    """A number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
-    return number
+whole = within(int, "a whole number of at least 1", lambda number: number >= 1)
+share = within(float, "a number from 0 to below 1", lambda number: 0 <= number < 1)
+seed = within(int, f"a whole number from 0 to {2**32 - 1}", lambda number: 0 <= number < 2**32)
+above_zero = within(float, "a number above 0", lambda number: 0 < number < float("inf"))
 
 
 # -- the commands; heavy rooms are entered only by those that need them ------------------------------------------------
