@@ -91,7 +91,7 @@ def load(source=None, cache=None, silence=30):
     for split, rows in records.items():
         with whole_file(saved / f"{split}.bin") as aside:
             rows.tofile(aside)
-    archive.unlink()
+    archive.unlink(missing_ok=True)  # another process may have been as far
     return _arrays(records)
 
 

@@ -45,15 +45,15 @@ class Data(NamedTuple):
 def open_data(path, holdout=0):
     """Open what `--data` names.
 
-    path: a prepared folder with train/ and validation/; a folder with CIFAR-100's train.bin and test.bin, or another
-        source of `cifar100.load`, read as arrays of 32 px; or the word "shapes100" for the drawn data set.
+    path: a prepared folder with train/ and validation/; a folder with CIFAR-100's train.bin and test.bin, or an
+        archive for `cifar100.load`, read as arrays of 32 px; or the word "shapes100" for the drawn data set.
     holdout: where above 0, validation is not the set's own: so many training pictures, the same number of each class,
         chosen by a fixed seed, are set aside instead. This is how a recipe is chosen without a look at the test set.
     Returns Data. Raises UserError for a path that is none of these.
     """
     if str(path) == "shapes100":
         data = _of_arrays(*shapes100.load(*SHAPES_PER_CLASS), shapes100.CLASSES)
-    elif Path(path).is_file() or any(Path(path).rglob("train.bin")):
+    elif Path(path).is_file() or any(Path(path, inside, "train.bin").is_file() for inside in ("", "cifar-100-binary")):
         data = _of_arrays(*cifar100.load(path), cifar100.CLASSES)
     else:
         checking.expect_layout(path)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from mbv2_lib import runs
-from mbv2_lib.files import write_csv
+from mbv2_lib.files import UserError, write_csv
 
 FOLDER = Path(__file__).parents[1] / "data" / "sweeps"
 HELD_OUT = 5000  # training pictures that are set aside, to measure on; the test set stays unseen
@@ -88,7 +88,8 @@ def run(sweep, data="data/cifar100", folder=None):
         line = command(settings, data)
         trained = folder_of(settings)
         resume = ["--resume"] if Path(trained, "state.npz").exists() else []
-        subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume], check=True)
+        if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:
+            raise UserError(f"{line}: expected a run to its end, found that it failed; see the line above")
         rows.append(settings | reached(trained) | {"machine": machine(), "command": line})
         write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows)
 
@@ -105,7 +106,8 @@ def reached(folder):
 
 def machine():
     """What computes, in words."""
-    return f"{len(os.sched_getaffinity(0))} cores, {platform.machine().replace('_', '-')}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # ours, on Linux
+    return f"{cores} cores, {platform.machine().replace('_', '-')}"
 
 
 if __name__ == "__main__":
@@ -113,4 +115,7 @@ if __name__ == "__main__":
     parser.add_argument("sweep", choices=tried())
     parser.add_argument("--folder", help="where the CSV stands (that of the repository)")
     asked = parser.parse_args()
-    run(asked.sweep, folder=asked.folder)
+    try:
+        run(asked.sweep, folder=asked.folder)
+    except UserError as error:
+        sys.exit(f"mbv2: {error}")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import subprocess
 
 import keras
 import numpy as np
@@ -91,12 +92,13 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps, "tried", lambda: {"two": [first, second]})
     asked = []
 
-    def trained(words, check):
+    def trained(words):
         asked.append(words)
         folder = tmp_path / sweeps.folder_of(second if "--seed 1" in " ".join(words) else first)
         folder.mkdir(parents=True, exist_ok=True)
         row = {"epoch": 1, "loss": 3.0, "top1": 0.2, "val_loss": 3.0, "val_top1": 0.25, "seconds": 90.0}
         runs.write_history(folder, [row])
+        return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(sweeps.subprocess, "run", trained)
     sweeps.run("two")
@@ -110,6 +112,14 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
     assert len(asked) == 2
     sweeps.run("two", folder="again")  # everything anew, and the shipped file stays as it is
     assert len(asked) == 4 and len(sweeps.read("two", "again")) == len(sweeps.read("two")) == 2
+
+
+def test_a_sweep_whose_run_fails_says_so_and_adds_no_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweeps.subprocess, "run", lambda words: subprocess.CompletedProcess(words, 2))
+    with pytest.raises(UserError, match="mbv2 train .*: expected a run to its end"):
+        sweeps.run("ablations", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_of_another_block_are_refused(tmp_path):
