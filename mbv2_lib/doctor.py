@@ -184,7 +184,7 @@ def gpu_row(present, keras_answer):
         return Row("GPU", OK, f"training runs on {', '.join(seen)} {' '.join(present)}".strip())
     if present:
         backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
-        mend = "pip install -U 'jax[cuda12]'" if backend == "jax" else "pip install -e '.[gpu]'"
+        mend = "pip install -e '.[jax-gpu]'" if backend == "jax" else "pip install -e '.[gpu]'"
         return Row(
             "GPU", FAIL, f"{', '.join(present)} is there, and {backend} does not see it: training on the CPU", mend
         )
