@@ -12,7 +12,7 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REQUIRED = os.environ.get("MBV2_BROWSER_REQUIRED") == "1"
 ARGUMENTS = (
     "--no-sandbox",
@@ -31,7 +31,7 @@ def missing():
         import playwright.sync_api  # noqa: F401
     except ImportError:
         return "playwright is not installed: make setup installs it"
-    return None if os.access(CHROMIUM, os.X_OK) else f"no {CHROMIUM}: apt-get install chromium"
+    return None if CHROMIUM else "no chromium on the PATH: apt-get install chromium"
 
 
 @contextmanager
