@@ -215,7 +215,7 @@ def _stages(page, view):
         colours.append(colour)
         page.write(x + 18, y + 5, name, 8, ha="left")
     page.boxes(boxes, colours)
-    page.write(280, 12, "stage (1 to 7: the rows of Table 2), and the channels that it puts out", 9)
+    page.write(280, 12, "stage (1 to 7: the rows of blocks), and the channels that it puts out", 9)
 
 
 def _published(page, view):
@@ -276,7 +276,6 @@ def spirals(trips):
         _curve(page, trip.returned, trip.lost, place * side + 4, 26, side - 8, 2)
         page.write((place + 0.5) * side, 178, f"{trip.dimensions} dimensions", 10)
         page.write((place + 0.5) * side, 12, f"error {trip.error:.2f}", 9, GREY)
-    page.write(side / 2, 12, "grey: lost for good", 9, GREY)
     return page
 
 

@@ -27,7 +27,7 @@ from ipywidgets import (
 from traitlets import Unicode
 
 from mbv2_lib import drawings, folders, quantization, trade_offs
-from mbv2_lib.architecture import ROWS, Block, mobilenet_v2_architecture
+from mbv2_lib.architecture import ROWS, Block
 from mbv2_lib.costs import PUBLISHED_RESULTS, convolution_cost, inverted_residual_cost, network_cost, residual_cost
 
 
@@ -191,16 +191,14 @@ class NetworkView(NamedTuple):
 def view_network(alpha=1.0, expansion=6, resolution=224, classes=1000):
     """The cost of a MobileNetV2, sorted by stage (stem, the seven rows of Table 2, head, classifier) and kind."""
     cost = network_cost(alpha, expansion, resolution, classes)
-    stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
-    rows = [row for row, (_, _, repeats, _) in enumerate(ROWS, start=1) for _ in range(repeats)]
+    row_of = [row for row, (_, _, repeats, _) in enumerate(ROWS, start=1) for _ in range(repeats)]  # of each block
     stage_of = {"stem": 0, "head": 8, "pool": 8, "classifier": 9}
-    stage_of |= {block.name: row for block, row in zip(blocks, rows, strict=True)}
-    madds = np.zeros((len(STAGES), len(KINDS)), np.int64)
-    filters = [0] * len(STAGES)
-    for layer in cost.layers:
-        stage = next(stage for name, stage in stage_of.items() if f"{layer.name}_".startswith(f"{name}_"))
-        kind = next((kind for kind in KINDS if layer.name.endswith(f"_{kind}")), "other")
-        madds[stage, KINDS.index(kind)] += layer.madds
+    madds, filters = np.zeros((len(STAGES), len(KINDS)), np.int64), [0] * len(STAGES)
+    for layer in cost.layers:  # called block_3_expand, or head
+        part, number = f"{layer.name}_".split("_")[:2]
+        stage = row_of[int(number)] if part == "block" else stage_of[part]
+        kind = layer.name.rpartition("_")[2]
+        madds[stage, KINDS.index(kind if kind in KINDS else "other")] += layer.madds
         filters[stage] = layer.output_shape[-1]
     return NetworkView(alpha, expansion, resolution, classes, cost, madds, tuple(filters))
 

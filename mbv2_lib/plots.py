@@ -116,9 +116,9 @@ def shapes(sides, channels, expanded):
     figure, (left, right) = _panels((8, 3.2), 1, 2, width_ratios=(1, 1.5))
     places = np.arange(len(sides))
     left.bar(places, sides, color=ORANGE, alpha=0.75)
-    left.set(title="Pixels of a side", xlabel="block")
+    left.set(title="Pixels a side", xlabel="block")
     right.bar(places, expanded, color=BLUE, alpha=0.25, label="expanded, inside the block")
-    right.bar(places, channels, color=BLUE, label="thin, between blocks")
+    right.bar(places, channels, 0.4, color=BLUE, label="thin, between blocks")  # inside the pale ones, not on them
     right.set(title="Channels", xlabel="block")
     right.legend(frameon=False, loc="upper left")
     for axes in (left, right):
@@ -416,7 +416,7 @@ def against(panels, xlabel, ylabel, percent=True):
     """Points joined by lines over a logarithmic cost, a line a name, in panels side by side.
 
     panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
-    are shares, else they have a logarithmic axis, too.
+    are shares, else their axis begins at zero.
     """
     figure, _ = _panels((8, 3.6), 1, len(panels), grid="both")
     names = dict.fromkeys(name for rows_of in panels.values() for name in rows_of)
@@ -433,8 +433,7 @@ def against(panels, xlabel, ylabel, percent=True):
         if percent:
             axes.yaxis.set_major_formatter("{x:.0%}")
         else:
-            axes.set_yscale("log")
-            _plain_ticks(axes.yaxis)
+            axes.set_ylim(0, None)
         axes.legend(frameon=False, fontsize=8)
     figure.axes[0].set_ylabel(ylabel)
     return figure
