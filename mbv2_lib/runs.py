@@ -158,8 +158,8 @@ def parts(run):
 
 
 def whole_history(run):
-    """The rows of all `parts` of a run, its epochs numbered through."""
-    rows = [row for part in parts(run) for row in read_history(part)]
+    """The rows of all `parts` of a run, its epochs numbered through; "part" says which part each is of, from 1 on."""
+    rows = [row | {"part": number} for number, part in enumerate(parts(run), 1) for row in read_history(part)]
     return [row | {"epoch": number} for number, row in enumerate(rows, 1)]
 
 

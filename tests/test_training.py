@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import callbacks, folders, pipeline, recipes, runs, training
+from mbv2_lib import callbacks, folders, pipeline, plots, recipes, runs, training
 from mbv2_lib.files import UserError
 
 SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "expansion": 1, "seed": 7}  # quickly traced
@@ -296,6 +296,8 @@ def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tm
     rows, one = runs.whole_history(newest), runs.read_history(whole_run)
     assert [row["epoch"] for row in rows] == list(range(1, 3 * len(one) + 1))
     assert [row["loss"] for row in rows] == 3 * [row["loss"] for row in one]
+    for axes in plots.curves(rows).axes:  # a dotted line where a part begins
+        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [3.5, 6.5]
 
 
 # -- run folders that somebody edited, and what a backend says in words of its own -------------------------------------
