@@ -345,7 +345,7 @@ def best_of(counts, best, truth):
     figure, axes = _panels((8, 3), framed=True)
     low, middle, high = np.transpose([np.quantile(shares, (0.05, 0.5, 0.95)) for shares in best])
     axes.fill_between(counts, low, high, color=ORANGE, alpha=0.2, lw=0, label="nine of ten simulations")
-    axes.plot(counts, middle, color=ORANGE, marker="o", ms=4, label="the best measurement, usually")
+    axes.plot(counts, middle, color=ORANGE, marker="o", ms=4, label="best measurement (median)")
     axes.axhline(truth, color=BLUE, ls="--", label="the truth")
     axes.set(xscale="log", xticks=counts, xticklabels=counts, xlabel="measurements to choose from", ylabel="top-1")
     axes.minorticks_off()
@@ -389,7 +389,7 @@ def reliability(confidence, accuracy, count):
     """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
     figure, (left, right) = _panels((8, 3.4), 1, 2, framed=True, width_ratios=(1.2, 1))
     error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
-    left.plot([0, 1], [0, 1], color="grey", ls="--", label="as sure as right")
+    left.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
     left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     left.legend(frameon=False, loc="lower right")
