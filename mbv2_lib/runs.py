@@ -5,6 +5,7 @@ Every file appears whole or not at all. The state is written last: what it does 
 
 import csv
 import dataclasses
+import math
 from pathlib import Path
 
 import h5py
@@ -47,7 +48,14 @@ class TrainConfig:
     tclasses: int | None = None
 
 
-MAY_BE_ZERO = ("dropout", "seed", "holdout")  # every other number of a TrainConfig is above zero
+# What a TrainConfig may hold: of these settings one of a few words; of the others numbers above zero, with exceptions.
+CHOICES = {
+    "block": ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut"),
+    "recipe": ("first", "short", "modern"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+MAY_BE_ZERO = ("dropout", "seed", "holdout")
+BELOW = {"dropout": 1, "seed": 2**32}
 
 
 def new_config(given):
@@ -116,9 +124,12 @@ def read_config(run):
 
 def may_stand_for(field, value):
     """Whether config.json may hold this value for a field of TrainConfig."""
+    if field.name in CHOICES:
+        return value in CHOICES[field.name]
     if isinstance(value, bool):  # Python counts it among the whole numbers
         return False
-    if isinstance(value, int | float) and not (value > 0 or (value == 0 and field.name in MAY_BE_ZERO)):
+    zero = value == 0 and field.name in MAY_BE_ZERO
+    if isinstance(value, int | float) and not (zero or 0 < value < BELOW.get(field.name, math.inf)):
         return False
     return isinstance(value, field.type) or (isinstance(value, int) and isinstance(1.0, field.type))
 

@@ -39,9 +39,8 @@ def tried():
     grid = [*itertools.product((0.35, 0.5, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
     space = [{"alpha": alpha, "size": size} for alpha, size in grid]
     space += [{"expansion": expansion} for expansion in (1, 3, 9)]
-    blocks = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
-    changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), blocks)]
-    recipes = itertools.product(range(2), ("first", "short", "modern"))
+    changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), runs.CHOICES["block"])]
+    recipes = itertools.product(range(2), runs.CHOICES["recipe"])
     taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
     sweeps = {"design_space": space, "ablations": changed, "recipes": taught}
     return {name: [SMALL | row for row in rows] for name, rows in sweeps.items()}

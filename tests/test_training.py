@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mbv2_lib import callbacks, folders, pipeline, plots, recipes, runs, training
+from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.files import UserError
 
 SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "expansion": 1, "seed": 7}  # quickly traced
@@ -321,14 +322,23 @@ def test_settings_that_are_none_are_named(content, found, damaged):
 
 KINDS = [("alpha", "wide"), ("classes", 4.5), ("weights", 3), ("seed", None), ("epochs", True)]
 RANGES = [("size", 0), ("batch", -1), ("tclasses", 0), ("learning_rate", 0.0), ("alpha", float("nan")), ("seed", -1)]
+RANGES += [("dropout", 1.0), ("seed", 2**32), ("alpha", float("inf"))]
+WORDS = [("block", "round"), ("recipe", "best"), ("precision", ["float32"])]
 
 
-@pytest.mark.parametrize(("name", "value"), KINDS + RANGES)
+@pytest.mark.parametrize(("name", "value"), KINDS + RANGES + WORDS)
 def test_a_setting_of_another_kind_or_out_of_range_is_named(name, value, damaged):
     written = json.loads((damaged / "config.json").read_text())
     (damaged / "config.json").write_text(json.dumps(written | {name: value}))
     with pytest.raises(UserError, match=f"expected {name} as"):
         runs.read_config(damaged)
+
+
+def test_the_words_that_settings_may_hold_are_those_that_training_knows():
+    assert runs.CHOICES["block"] == tuple(BLOCKS) and runs.CHOICES["recipe"] == tuple(recipes.RECIPES)
+    for precision in runs.CHOICES["precision"]:
+        with training.computing_in(precision):
+            assert keras.config.dtype_policy().name in ("float32", "mixed_bfloat16")
 
 
 def test_a_whole_number_is_a_width_too(damaged):
