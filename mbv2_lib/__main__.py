@@ -79,7 +79,7 @@ def parser():
     def setting(flag, **how):  # what is not said stays out: it comes from TrainConfig or from the run to resume
         add(flag, default=argparse.SUPPRESS, **how)
 
-    setting("--classes", type=whole, help="number of classes of --data (required, but with --resume)")
+    setting("--classes", type=whole, help="number of classes of --data (required without --resume)")
     setting("--size", type=whole, help="pixels of a side (224)")
     setting("--batch", type=whole, help="pictures a step (32)")
     setting("--epochs", type=whole, help="passes over the training pictures (300)")

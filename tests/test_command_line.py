@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from mbv2_lib import folders, pipeline, shapes100
-from mbv2_lib.__main__ import main
+from mbv2_lib import folders, pipeline, runs, shapes100
+from mbv2_lib.__main__ import main, parser
 from mbv2_lib.files import read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
 
@@ -223,6 +223,15 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(work, caps
     line = complaint(capsys, "train", "--run", work / "first", "--resume", "--batch", 8)
     assert "--batch 8" in line and "50" in line
     assert (work / "first" / "history.csv").read_text() == before
+
+
+def test_the_words_that_flags_offer_are_those_that_the_library_knows():
+    """They stand in `__main__` once more, so that `doctor` answers where no other package can be imported."""
+    commands = next(action.choices for action in parser()._actions if action.choices)
+    offered = {action.dest: action.choices for name in ("prepare", "train") for action in commands[name]._actions}
+    for setting, words in runs.CHOICES.items():
+        assert offered[setting] == words
+    assert set(offered["interpolation"]) == set(folders.INTERPOLATIONS)
 
 
 def test_a_run_that_does_not_exist(work, tmp_path, capsys):
