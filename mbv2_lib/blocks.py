@@ -1,7 +1,7 @@
 """The inverted residual, and the two steps that it is made of."""
 
 from mbv2_lib.backend import keras
-from mbv2_lib.layers import BatchNormalization, DepthwiseConv2D
+from mbv2_lib.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 
 def he():
@@ -21,9 +21,7 @@ def conv_bn(x, filters, kernel, strides=1, activation=True, name="conv"):
     x: (n, h, w, c). Returns (n, h / strides, w / strides, filters), rounded up. The convolution has no bias: batch
     normalization would subtract it again. Source: Table 1 (kernel 1) and Table 2 (the 3 x 3 stem).
     """
-    convolution = keras.layers.Conv2D(
-        filters, kernel, strides, padding="same", use_bias=False, kernel_initializer=he(), name=name
-    )
+    convolution = Conv2D(filters, kernel, strides, padding="same", use_bias=False, kernel_initializer=he(), name=name)
     x = convolution(x)
     x = BatchNormalization(name=f"{name}_bn")(x)
     return keras.layers.ReLU(6, name=f"{name}_relu")(x) if activation else x

@@ -177,3 +177,18 @@ def test_a_depthwise_convolution_of_shifted_sums_answers_as_keras_does(side, str
     assert found.dtype == expected.dtype and found.shape == expected.shape
     tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
     np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("kernel", "side", "strides"), [(1, 8, 1), (1, 7, 2), (3, 8, 1), (3, 8, 2), (3, 7, 2)])
+def test_a_convolution_as_a_product_of_matrices_answers_as_keras_does(kernel, side, strides, precision, monkeypatch):
+    """The way of JAX, taken on any backend."""
+    layer = layers.Conv2D(6, kernel, strides, padding="same", use_bias=False, dtype=precision)
+    pictures = np.random.default_rng(0).normal(size=(2, side, side, 5)).astype("float32")
+    monkeypatch.setattr(layers, "has_unsafe_convolution", lambda: False)
+    expected = layer(pictures)
+    monkeypatch.setattr(layers, "has_unsafe_convolution", lambda: True)
+    found = layer(pictures)
+    assert found.dtype == expected.dtype and found.shape == expected.shape
+    tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
+    np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
