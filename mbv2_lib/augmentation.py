@@ -128,7 +128,7 @@ def vary(pictures, dice):
     """Pictures (n, size, size, 3) of any number type, varied as the dice say; float32, in the same range."""
     pictures = ops.cast(pictures, "float32")
     if "warp" in dice:
-        pictures = ops.image.affine_transform(pictures, dice["warp"], interpolation="bilinear", fill_mode="nearest")
+        pictures = warped_on_device(pictures, dice["warp"])
     if "partner" in dice:
         weight = inside(dice["mix"], pictures.shape[1]) * (1 - ops.reshape(dice["share"], (-1, 1, 1, 1)))
         partners = ops.take(pictures, dice["partner"], axis=0)
@@ -137,6 +137,39 @@ def vary(pictures, dice):
         erased = inside(dice["erase"], pictures.shape[1])
         pictures = pictures * (1 - erased) + GREY * erased
     return pictures
+
+
+def warped_on_device(pictures, warps):
+    """Pictures (n, h, w, c) float32, each warped by its eight numbers; beyond the edge stands the edge's pixel.
+
+    On TensorFlow it is one operation, `keras.ops.image.affine_transform`. On JAX, Keras reads eight numbers where four
+    would do, and finds their places by a product of matrices, which a GPU may round to ten bits. There the four are
+    read here.
+    """
+    if keras.config.backend() != "jax":
+        return ops.image.affine_transform(pictures, warps, interpolation="bilinear", fill_mode="nearest")
+    return bilinear(pictures, warps)
+
+
+def bilinear(pictures, warps):
+    """The same on any backend, from the four pixels around each place."""
+    count, height, width, channels = pictures.shape
+    a0, a1, a2, b0, b1, b2 = (warps[:, number, None, None] for number in range(6))
+    x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]
+    column = ops.clip(a0 * x + a1 * y + a2, 0, width - 1)
+    row = ops.clip(b0 * x + b1 * y + b2, 0, height - 1)
+    left, top = ops.floor(column), ops.floor(row)
+    right, bottom = ops.minimum(left + 1, width - 1), ops.minimum(top + 1, height - 1)
+    pixels = ops.reshape(pictures, (count, height * width, channels))
+
+    def at(row, column):
+        places = ops.reshape(ops.cast(row * width + column, "int32"), (count, height * width, 1))
+        return ops.reshape(ops.take_along_axis(pixels, places, axis=1), pictures.shape)
+
+    to_the_right, below = ops.expand_dims(column - left, 3), ops.expand_dims(row - top, 3)
+    upper = at(top, left) * (1 - to_the_right) + at(top, right) * to_the_right
+    lower = at(bottom, left) * (1 - to_the_right) + at(bottom, right) * to_the_right
+    return upper * (1 - below) + lower * below
 
 
 def inside(boxes, size):

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
-from mbv2_lib.augmentation import Augmentation, boxes, draw, enlarge, inside, mixed_targets, vary, warped
+from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, inside, mixed_targets, vary, warped
 from mbv2_lib.files import UserError
 from mbv2_lib.recipes import RECIPES
 
@@ -65,11 +65,21 @@ def test_the_host_warps_as_the_device_does(size):
     assert difference.max() < 3 and difference.mean() < 0.5  # OpenCV rounds positions to 1/32 of a pixel
 
 
-def test_flips_and_whole_shifts_are_exact_on_the_host():
+def test_flips_and_whole_shifts_are_exact_on_the_host_and_on_jax():
     given = pictures(50)
     thrown = dice({"flip": True, "shift": 0.25}, 50)
     on_the_host = [warped(one, warp) for one, warp in zip(given, thrown["warp"], strict=True)]
     np.testing.assert_array_equal(on_the_host, vary(given, thrown))
+    np.testing.assert_array_equal(on_the_host, bilinear(given.astype("float32"), thrown["warp"]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (17, 29)])
+def test_four_pixels_around_each_place_give_keras_own_warp(height, width):
+    """The way of JAX, taken on any backend."""
+    given = np.random.default_rng(0).uniform(0, 255, (40, height, width, 3)).astype("float32")
+    warp = random_warps(40, height)["warp"]
+    expected = keras.ops.image.affine_transform(given, warp, interpolation="bilinear", fill_mode="nearest")
+    np.testing.assert_allclose(bilinear(given, warp), expected, atol=0.02)
 
 
 def test_the_first_recipe_stays_within_what_it_says():
