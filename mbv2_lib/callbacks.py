@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import shutil
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tqdm import tqdm  # not tqdm.auto, which leaves a widget for each epoch in 
 
 from mbv2_lib import evaluation, runs
 from mbv2_lib.backend import keras
-from mbv2_lib.files import UserError
+from mbv2_lib.files import UserError, whole_file
 
 
 class KeepRun(keras.callbacks.Callback):
@@ -42,9 +43,10 @@ class KeepRun(keras.callbacks.Callback):
             probabilities = self.model.predict_split(self.validation, self.config.batch)
             measured = evaluation.evaluate(probabilities, self.validation.labels)
             self.rows.append(self._row(epoch, logs, measured))
-            if epochs_since_best(self.rows) == 0:
-                runs.write_weights(run / "best.weights.h5", self.model.network)
             runs.write_weights(run / "last.weights.h5", self.model.network)
+        if epochs_since_best(self.rows) == 0:
+            with whole_file(run / "best.weights.h5") as aside:
+                shutil.copyfile(run / "last.weights.h5", aside)
         runs.write_history(run, self.rows)
         runs.write_state(run, len(self.rows), runs.state_of(self.model))
         self._say()
