@@ -61,7 +61,7 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
     minutes = sum(row["seconds"] for row in history) / 60
     measured = [percent(metrics["top1"]), percent(metrics["top5"]), percent(metrics["top1_standard_error"])]
     row = next(
-        line for line in README.splitlines() if line.startswith("|") and f"data/reference_runs/{run.name}" in line
+        line for line in README.splitlines() if line.startswith("|") and f"data/reference_runs/{run.name}/" in line
     )
     for figure in (*measured, f"{minutes:.0f}"):
         assert figure in row, f"README.md, {run.name}: {figure} is missing"
