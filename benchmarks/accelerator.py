@@ -4,7 +4,7 @@
 
 The levers: bfloat16; XLA (JAX always compiles; on TensorFlow it lacks the warp of the augmentation); several steps an
 execution; pictures that travel with 32 px and grow in the step; and, as a price to know, the augmentation. Shapes are
-static everywhere.
+static everywhere. Where there is no accelerator, the rates that the histories of the shipped runs tell of theirs.
 """
 
 import functools
@@ -12,9 +12,9 @@ import time
 from statistics import median
 
 import numpy as np
-from pairs import arguments, figure, report, table
+from pairs import BENCHMARKS, arguments, figure, report, table
 
-from mbv2_lib import pipeline, training
+from mbv2_lib import pipeline, runs, training
 from mbv2_lib.architecture import mobilenet_v2_architecture
 from mbv2_lib.augmentation import Augmentation
 from mbv2_lib.backend import keras
@@ -23,6 +23,7 @@ from mbv2_lib.layers import shifted_sums
 from mbv2_lib.recipes import RECIPES
 from mbv2_lib.runs import TrainConfig
 
+RUNS = BENCHMARKS.parent / "data" / "reference_runs"
 ops = keras.ops
 JAX = keras.config.backend() == "jax"
 ALL_ON = {"precision": "bfloat16", "xla": JAX, "together": 8, "small": True, "augmented": True}
@@ -162,7 +163,7 @@ def main(argv=None):
     if options.tiny:
         batches, size, alpha, executions, together, side, precision, most = (4,), 32, 0.35, 1, 2, 256, "float32", 1
     elif devices.startswith("cpu"):
-        return report(options, "accelerator", title, text="This machine has no accelerator: not measured here.")
+        return report(options, "accelerator", title, text=shipped_text())
     else:
         batches, size, alpha, executions, together = (128, 256, 512, 1024), 224, 1.0, 4, 8
         side, precision, most = 8192, "bfloat16", None
@@ -179,6 +180,32 @@ def main(argv=None):
         f"compiled by XLA, milliseconds:\n\n{table(shape_head, lowerings)}"
     )
     return report(options, "accelerator", title, text=text)
+
+
+# -- the shipped runs --------------------------------------------------------------------------------------------------
+
+
+def shipped_text():
+    """What the shipped runs tell of the accelerators that they were trained on, as Markdown."""
+    head = ["shipped run, its part", "device", "computed in", "batch", "px", "pictures a second"]
+    return (
+        "This machine has no accelerator. The histories of the shipped runs tell of theirs, which the model cards "
+        "name: pictures trained on a second in the median epoch after the first, which compiles; the watching at the "
+        f"end of each is included.\n\n{table(head, shipped_rows())}"
+    )
+
+
+def shipped_rows(shipped=RUNS):
+    """Rows of text, one for each part of a shipped run on CIFAR-100 that an accelerator trained."""
+    for config in sorted(shipped.rglob("config.json")):
+        settings, said = runs.read_config(config.parent)
+        if said["devices"][0].startswith("cpu"):
+            continue
+        seconds = median(row["seconds"] for row in runs.read_history(config.parent)[1:])
+        rate = (50_000 - settings.holdout) / seconds  # of CIFAR-100's training pictures
+        name = config.parent.relative_to(shipped).as_posix()
+        device = f"{', '.join(said['devices'])} ({said['backend']})"
+        yield [name, device, said["computed_in"], settings.batch, settings.size, figure(rate)]
 
 
 def device_name():

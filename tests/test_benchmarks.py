@@ -2,6 +2,8 @@
 
 import importlib
 import itertools
+import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mbv2_lib import shapes100
+from mbv2_lib import runs, shapes100
 from mbv2_lib.augmentation import Augmentation
 from mbv2_lib.files import read_json
 
@@ -146,6 +148,18 @@ def test_both_lowerings_of_the_depthwise_convolution_agree_in_outputs_and_gradie
             results.append([forward(x, kernel), *accelerator.gradients(forward)(x, kernel, y)])
         for one, other in zip(*results, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_the_rate_of_an_accelerator_is_read_from_the_histories_of_the_runs(tmp_path):
+    import accelerator
+
+    for name, device, seconds in (("gpu", "gpu:0", [90, 4, 5, 9]), ("cpu", "cpu:0", [900, 400, 500, 900])):
+        shutil.copytree(accelerator.RUNS / "cifar100-128px-h100", tmp_path / name)
+        config = tmp_path / name / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"devices": [device], "holdout": 5000}))
+        rows = zip(runs.read_history(tmp_path / name)[:4], seconds, strict=True)
+        runs.write_history(tmp_path / name, [row | {"seconds": time} for row, time in rows])
+    assert list(accelerator.shipped_rows(tmp_path)) == [["gpu", "gpu:0 (jax)", "bfloat16", 250, 128, "9,000"]]
 
 
 def test_the_bound_counts_what_a_step_must_do():
