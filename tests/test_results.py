@@ -1,12 +1,15 @@
 """What is said of the reference runs is what was measured: history, metrics, model card and README agree."""
 
+import dataclasses
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from mbv2_lib import runs
+from mbv2_lib.__main__ import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = sorted(path.parent for path in (ROOT / "data" / "reference_runs").glob("*/config.json"))
@@ -85,6 +88,35 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
         said += [percent(last["top1"], 1), percent(last["val_top1"], 1), f"--holdout {config['holdout']}"]
     for figure in said:
         assert figure in card, f"{run.name}/README.md: {figure} is missing"
+
+
+def commands(text):
+    """The lines of a Markdown text that run mbv2, each from its first word on: what stands before sets variables."""
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    with_variables = r""" {4,}(\$ )?([A-Z_]+=(".*"|\S+) )*mbv2 """
+    return [line.strip().removeprefix("$ ") for line in lines if re.match(with_variables, line)]
+
+
+@every_run
+def test_the_commands_of_the_model_card_are_the_settings_of_the_run(run):
+    shown = [line for line in commands((run / "README.md").read_text(encoding="utf-8")) if "mbv2 train" in line]
+    for part, line in zip(runs.parts(run), shown, strict=True):
+        variables, words = line.split("mbv2 ")
+        said = vars(parser().parse_args(shlex.split(words)))
+        config, described = runs.read_config(part)
+        assert ("KERAS_BACKEND=jax" in variables) == (described["backend"] == "jax")
+        for field in dataclasses.fields(config):
+            if field.name not in ("run", "weights", "tclasses"):
+                assert said.get(field.name, field.default) == getattr(config, field.name), (part, field.name)
+        assert bool(said.get("weights")) == bool(config.weights)
+
+
+@pytest.mark.parametrize("page", ["README.md", "data/README.md"])
+def test_the_commands_of_the_pages_are_ones_that_the_program_takes(page):
+    shown = commands((ROOT / page).read_text(encoding="utf-8"))
+    assert shown or page != "README.md"
+    for line in shown:
+        parser().parse_args(shlex.split(line.split("mbv2 ", 1)[1]))  # exits where it does not
 
 
 def test_the_readme_says_of_the_leak_what_the_notebook_measured():
