@@ -65,34 +65,43 @@ def has_slow_depthwise_convolution():
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D`, computed as shifted sums where that is faster. "same" padding, no bias."""
+    """`keras.layers.DepthwiseConv2D`, computed as shifted sums where that is faster."""
 
     def call(self, inputs):
-        if not has_slow_depthwise_convolution():
+        if not (has_slow_depthwise_convolution() and is_as_in_the_network(self)):
             return super().call(inputs)
         return shifted_sums(inputs, self.kernel, self.strides[0])
 
 
 def has_unsafe_convolution():
-    """Whether the library behind convolutions may give nonsense: on JAX, as seen in bfloat16 on an H100."""
+    """Whether a convolution may give nonsense: on JAX, where that of cuDNN did in bfloat16 on an H100."""
     return keras.config.backend() == "jax"
 
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, computed as a product of matrices where that is safer. "same" padding, no bias.
+    """`keras.layers.Conv2D`, computed as a product of matrices where that is safer.
 
     With the convolutions of cuDNN, in bfloat16 under JAX 0.11, the loss was no number within 20 steps, twice; with
-    products it fell for 61 epochs. Most kernels of the network are 1 x 1: such a convolution is a product as it stands.
+    products it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100). All kernels of the network but the
+    stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):
-        if not has_unsafe_convolution():
+        if not (has_unsafe_convolution() and is_as_in_the_network(self)):
             return super().call(inputs)
         copies = [copy for _, copy in shifts(inputs, self.kernel_size[0], self.strides[0])]
         return keras.ops.matmul(
             keras.ops.concatenate(copies, axis=-1), keras.ops.reshape(self.kernel, (-1, self.filters))
         )
+
+
+def is_as_in_the_network(layer):
+    """Whether a convolution has "same" padding and no bias, is square, and is plain in all else."""
+    square = len(set(layer.kernel_size)) == len(set(layer.strides)) == len({1, *layer.dilation_rate}) == 1
+    single = getattr(layer, "groups", 1) == getattr(layer, "depth_multiplier", 1) == 1
+    plain = not layer.use_bias and layer.activation is keras.activations.linear
+    return square and single and plain and (layer.padding, layer.data_format) == ("same", "channels_last")
 
 
 def shifted_sums(x, kernel, strides):
@@ -109,7 +118,8 @@ def shifted_sums(x, kernel, strides):
 def shifts(x, size, strides):
     """The places (i, j) of a size x size kernel, row by row, each with the copy of x that meets the weight there.
 
-    x: (n, h, w, c), padded with zeros as "same" says. The copies are (n, h / strides, w / strides, c), rounded up.
+    x: (n, h, w, c); zeros are put around it as "same" padding says. The copies are (n, h / strides, w / strides, c),
+    rounded up.
     """
     rows, columns = (-(-length // strides) for length in x.shape[1:3])
     margins = []

@@ -1,7 +1,7 @@
-"""The fused batch normalization is Keras's own in all but speed, alone and in a whole network.
+"""The layers are Keras's own, computed otherwise: batch normalization alone and in a whole network, convolutions.
 
-`test_network.py` compares single calls; here are random inputs over several steps, the layout of weights, and networks
-that were trained with one and go on with the other.
+`test_network.py` compares single calls of the normalization; here are random inputs over several steps, the layout of
+weights, and networks that were trained with one and go on with the other.
 """
 
 import inspect
@@ -192,3 +192,28 @@ def test_a_convolution_as_a_product_of_matrices_answers_as_keras_does(kernel, si
     assert found.dtype == expected.dtype and found.shape == expected.shape
     tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
     np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"padding": "valid", "use_bias": True},  # Keras's defaults
+        {"use_bias": True},
+        {"activation": "relu"},
+        {"dilation_rate": 2},
+        {"kernel_size": (1, 3)},
+    ],
+    ids=str,
+)
+def test_a_convolution_of_another_kind_is_left_to_keras(name, other, monkeypatch):
+    settings = {"kernel_size": 3, "padding": "same", "use_bias": False} | ({"filters": 6} if name == "Conv2D" else {})
+    pictures = np.random.default_rng(0).normal(size=(2, 8, 8, 5)).astype("float32")
+    theirs = getattr(keras.layers, name)(**settings | other, bias_initializer="ones")
+    expected = theirs(pictures)
+    for asked in ("has_slow_depthwise_convolution", "has_unsafe_convolution"):
+        monkeypatch.setattr(layers, asked, lambda: True)
+    ours = getattr(layers, name)(**settings | other)
+    ours.build(pictures.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours(pictures), expected, atol=1e-5)
