@@ -154,12 +154,14 @@ def test_the_rate_of_an_accelerator_is_read_from_the_histories_of_the_runs(tmp_p
     import accelerator
 
     for name, device, seconds in (("gpu", "gpu:0", [90, 4, 5, 9]), ("cpu", "cpu:0", [900, 400, 500, 900])):
-        shutil.copytree(accelerator.RUNS / "cifar100-128px-h100", tmp_path / name)
         config = tmp_path / name / "config.json"
+        config.parent.mkdir()
+        for file in ("config.json", "history.csv"):
+            shutil.copy(accelerator.RUNS / "cifar100-128px-h100" / file, config.parent)
         config.write_text(json.dumps(json.loads(config.read_text()) | {"devices": [device], "holdout": 5000}))
         rows = zip(runs.read_history(tmp_path / name)[:4], seconds, strict=True)
         runs.write_history(tmp_path / name, [row | {"seconds": time} for row, time in rows])
-    assert list(accelerator.shipped_rows(tmp_path)) == [["gpu", "gpu:0 (jax)", "bfloat16", 250, 128, "9,000"]]
+    assert list(accelerator.shipped_rows(tmp_path)) == [["gpu", "gpu:0 (jax)", "bfloat16", 250, 128, 5000, "9,000"]]
 
 
 def test_the_bound_counts_what_a_step_must_do():
