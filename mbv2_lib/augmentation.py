@@ -140,11 +140,11 @@ def vary(pictures, dice):
 
 
 def warped_on_device(pictures, warps):
-    """Pictures (n, h, w, c) float32, each warped by its eight numbers; beyond the edge stands the edge's pixel.
+    """Pictures (n, h, w, c) float32, each warped by the eight numbers of `warps`; beyond the edge stands its pixel.
 
-    On TensorFlow it is one operation, `keras.ops.image.affine_transform`. On JAX, Keras reads eight numbers where four
-    would do, and finds their places by a product of matrices, which a GPU may round to ten bits. There the four are
-    read here.
+    `keras.ops.image.affine_transform`, but on JAX. There Keras reads eight values for each value of the result where
+    four would do (it interpolates between channels, too), and finds their places by a product of matrices, which a GPU
+    may round to ten bits.
     """
     if keras.config.backend() != "jax":
         return ops.image.affine_transform(pictures, warps, interpolation="bilinear", fill_mode="nearest")
@@ -152,7 +152,7 @@ def warped_on_device(pictures, warps):
 
 
 def bilinear(pictures, warps):
-    """The same on any backend, from the four pixels around each place."""
+    """What `warped_on_device` gives, as the mean of the four pixels around each place, weighted by nearness."""
     count, height, width, channels = pictures.shape
     a0, a1, a2, b0, b1, b2 = (warps[:, number, None, None] for number in range(6))
     x, y = ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32")[:, None]

@@ -65,7 +65,7 @@ def test_the_host_warps_as_the_device_does(size):
     assert difference.max() < 3 and difference.mean() < 0.5  # OpenCV rounds positions to 1/32 of a pixel
 
 
-def test_flips_and_whole_shifts_are_exact_on_the_host_and_on_jax():
+def test_flips_and_whole_shifts_are_exact_on_the_host_and_from_four_pixels():
     given = pictures(50)
     thrown = dice({"flip": True, "shift": 0.25}, 50)
     on_the_host = [warped(one, warp) for one, warp in zip(given, thrown["warp"], strict=True)]
@@ -80,6 +80,14 @@ def test_four_pixels_around_each_place_give_keras_own_warp(height, width):
     warp = random_warps(40, height)["warp"]
     expected = keras.ops.image.affine_transform(given, warp, interpolation="bilinear", fill_mode="nearest")
     np.testing.assert_allclose(bilinear(given, warp), expected, atol=0.02)
+
+
+def test_on_jax_a_warp_is_taken_from_four_pixels(monkeypatch):
+    monkeypatch.setattr(augmentation, "bilinear", lambda pictures, warps: "from four pixels")
+    given = pictures().astype("float32"), random_warps(6, 16)["warp"]
+    assert not isinstance(augmentation.warped_on_device(*given), str)
+    monkeypatch.setattr(augmentation.keras.config, "backend", lambda: "jax")
+    assert augmentation.warped_on_device(*given) == "from four pixels"
 
 
 def test_the_first_recipe_stays_within_what_it_says():

@@ -111,10 +111,9 @@ def test_the_commands_of_the_model_card_are_the_settings_of_the_run(run):
         assert bool(said.get("weights")) == bool(config.weights)
 
 
-@pytest.mark.parametrize("page", ["README.md", "data/README.md"])
-def test_the_commands_of_the_pages_are_ones_that_the_program_takes(page):
-    shown = commands((ROOT / page).read_text(encoding="utf-8"))
-    assert shown or page != "README.md"
+def test_the_commands_of_the_readme_are_ones_that_the_program_takes():
+    shown = commands(README)
+    assert len(shown) > 5
     for line in shown:
         parser().parse_args(shlex.split(line.split("mbv2 ", 1)[1]))  # exits where it does not
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import callbacks, folders, pipeline, plots, recipes, runs, training
+from mbv2_lib import callbacks, evaluation, folders, pipeline, plots, recipes, runs, training
 from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.files import UserError
 
@@ -125,6 +125,20 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(data, tm
     for name in ("best", "last"):
         runs.load_weights(network, run / f"{name}.weights.h5", 0.35, 1, 4)
         assert all(np.isfinite(weight).all() for weight in network.get_weights())
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(data, tmp_path, monkeypatch):
+    run, scores, kept = tmp_path / "best", iter([0.1, 0.3, 0.2]), []
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given: {"loss": 1.0, "top1": next(scores), "top5": 1.0})
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch:
+                kept.append((run / "last.weights.h5").read_bytes())
+
+    training.train(config_of(data, run), callbacks=[Keep()])
+    last = (run / "last.weights.h5").read_bytes()
+    assert (run / "best.weights.h5").read_bytes() == kept[1] and len({*kept, last}) == 3
 
 
 @pytest.mark.parametrize("megabytes", [0.3, 1.9])
