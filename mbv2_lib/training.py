@@ -128,11 +128,11 @@ def train(config, resume=False, callbacks=()):
         config.seed,
         multiple_of=sharing,
     )
-    begun = resume and runs.read_state(config.run)[0]  # then the state holds every weight
-    learner = build_learner(dataclasses.replace(config, weights=None) if begun else config, plan.steps)
-    done = 0
+    done, values = runs.read_state(config.run) if resume else (0, [])
+    # Where epochs are done, the state holds every weight, and the file to start from may be gone.
+    learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
     if resume:
-        done = go_on(config, data, learner)
+        go_on(config, data, learner, done, values)
     else:
         begin(config, data, learner)
     announce(config, data, learner, done)
@@ -235,14 +235,16 @@ def begin(config, data, learner):
     write_json(Path(config.run) / "config.json", describe(config, data, learner))
 
 
-def go_on(config, data, learner):
-    """Bring `learner` to where the run stopped; returns the epochs done. Raises UserError where the data changed."""
+def go_on(config, data, learner, done, values):
+    """Bring `learner` to where the run stopped, with what `runs.read_state` returned.
+
+    Raises UserError where data, history or network are not those that the run began with.
+    """
     _, described = runs.read_config(config.run)
     if described["data_digest"] != data.digest:
         raise UserError(
             f"{config.data}: expected the pictures that {config.run} began with, found others; restore them"
         )
-    done, values = runs.read_state(config.run)
     if [row["epoch"] for row in runs.read_history(config.run)[:done]] != list(range(1, done + 1)):
         raise UserError(f"{config.run}/history.csv: expected a row for each of {done} epochs; restore it or begin anew")
     if done:
@@ -251,7 +253,6 @@ def go_on(config, data, learner):
             raise UserError(f"{config.run}/state.npz: expected the state of this network, found another's; begin anew")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-    return done
 
 
 def announce(config, data, learner, done):

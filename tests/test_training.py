@@ -380,7 +380,7 @@ def test_a_run_without_its_history_does_not_go_on(data, damaged):
     (damaged / "history.csv").unlink()
     learner = training.build_learner(config_of(data, damaged, recipe="modern"), steps=3)
     with pytest.raises(UserError, match="history.csv: expected a row for each of 3 epochs"):
-        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner)
+        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner, *runs.read_state(damaged))
 
 
 def test_weights_of_any_width_are_read_again_and_those_without_a_layer_are_named(tmp_path):
@@ -407,7 +407,7 @@ def test_a_damaged_history_is_named(content, damaged):
 def test_the_state_of_another_network_is_named(data, damaged):
     learner = training.build_learner(config_of(data, damaged, alpha=0.5, recipe="modern"), steps=3)
     with pytest.raises(UserError, match="expected the state of this network"):
-        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner)
+        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner, *runs.read_state(damaged))
 
 
 def test_too_little_memory_is_said_in_one_line(data, tmp_path, monkeypatch):
