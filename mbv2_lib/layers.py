@@ -58,37 +58,32 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1 - self.momentum))
 
 
-def has_slow_depthwise_convolution():
-    """Whether the convolution of single channels takes longer than `shifted_sums`: on JAX, as seen on a CPU."""
+def has_own_convolutions():
+    """Whether convolutions are computed here: on JAX. The two layers below say why."""
     return keras.config.backend() == "jax"
 
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D`, computed as shifted sums where that is faster."""
+    """`keras.layers.DepthwiseConv2D`, on JAX computed as shifted sums, which is faster there, as seen on a CPU."""
 
     def call(self, inputs):
-        if not (has_slow_depthwise_convolution() and is_as_in_the_network(self)):
+        if not (has_own_convolutions() and is_as_in_the_network(self)):
             return super().call(inputs)
         return shifted_sums(inputs, self.kernel, self.strides[0])
 
 
-def has_unsafe_convolution():
-    """Whether a convolution may give nonsense: on JAX, where that of cuDNN did in bfloat16 on an H100."""
-    return keras.config.backend() == "jax"
-
-
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, computed as a product of matrices where that is safer.
+    """`keras.layers.Conv2D`, on JAX computed as a product of matrices, which is safer there.
 
-    With the convolutions of cuDNN, in bfloat16 under JAX 0.11, the loss was no number within 20 steps, twice; with
-    products it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100). All kernels of the network but the
+    With the convolutions of cuDNN, in bfloat16 on an H100, the loss was no number within 20 steps, twice; with products
+    it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100). All kernels of the network but the
     stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):
-        if not (has_unsafe_convolution() and is_as_in_the_network(self)):
+        if not (has_own_convolutions() and is_as_in_the_network(self)):
             return super().call(inputs)
         copies = [copy for _, copy in shifts(inputs, self.kernel_size[0], self.strides[0])]
         return keras.ops.matmul(

@@ -165,29 +165,17 @@ def test_a_saved_model_brings_its_layer_back(tmp_path):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("side", "strides"), [(8, 1), (8, 2), (7, 2)])
-def test_a_depthwise_convolution_of_shifted_sums_answers_as_keras_does(side, strides, precision, monkeypatch):
-    """The way of JAX, taken on any backend; its gradients are compared in test_benchmarks.py."""
-    layer = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False, dtype=precision)
-    pictures = np.random.default_rng(0).normal(size=(2, side, side, 5)).astype("float32")
-    monkeypatch.setattr(layers, "has_slow_depthwise_convolution", lambda: False)
-    expected = layer(pictures)
-    monkeypatch.setattr(layers, "has_slow_depthwise_convolution", lambda: True)
-    found = layer(pictures)
-    assert found.dtype == expected.dtype and found.shape == expected.shape
-    tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
-    np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("kernel", "side", "strides"), [(1, 8, 1), (1, 7, 2), (3, 8, 1), (3, 8, 2), (3, 7, 2)])
-def test_a_convolution_as_a_product_of_matrices_answers_as_keras_does(kernel, side, strides, precision, monkeypatch):
-    """The way of JAX, taken on any backend."""
-    layer = layers.Conv2D(6, kernel, strides, padding="same", use_bias=False, dtype=precision)
+@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D"])
+def test_a_convolution_in_the_way_of_jax_answers_as_keras_does(name, kernel, side, strides, precision, monkeypatch):
+    """Taken on any backend; the gradients of shifted sums are compared in test_benchmarks.py."""
+    settings = {"kernel_size": kernel, "strides": strides, "dtype": precision, "padding": "same", "use_bias": False}
+    layer = getattr(layers, name)(**settings | ({"filters": 6} if name == "Conv2D" else {}))
     pictures = np.random.default_rng(0).normal(size=(2, side, side, 5)).astype("float32")
-    monkeypatch.setattr(layers, "has_unsafe_convolution", lambda: False)
+    monkeypatch.setattr(layers, "has_own_convolutions", lambda: False)
     expected = layer(pictures)
-    monkeypatch.setattr(layers, "has_unsafe_convolution", lambda: True)
+    monkeypatch.setattr(layers, "has_own_convolutions", lambda: True)
+    monkeypatch.setattr(getattr(keras.layers, name), "call", None)  # Keras is not asked
     found = layer(pictures)
     assert found.dtype == expected.dtype and found.shape == expected.shape
     tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
@@ -211,8 +199,7 @@ def test_a_convolution_of_another_kind_is_left_to_keras(name, other, monkeypatch
     pictures = np.random.default_rng(0).normal(size=(2, 8, 8, 5)).astype("float32")
     theirs = getattr(keras.layers, name)(**settings | other, bias_initializer="ones")
     expected = theirs(pictures)
-    for asked in ("has_slow_depthwise_convolution", "has_unsafe_convolution"):
-        monkeypatch.setattr(layers, asked, lambda: True)
+    monkeypatch.setattr(layers, "has_own_convolutions", lambda: True)
     ours = getattr(layers, name)(**settings | other)
     ours.build(pictures.shape)
     ours.set_weights(theirs.get_weights())
