@@ -164,6 +164,13 @@ def test_the_rate_of_an_accelerator_is_read_from_the_histories_of_the_runs(tmp_p
     assert list(accelerator.shipped_rows(tmp_path)) == [["gpu", "gpu:0 (jax)", "bfloat16", 250, 128, 5000, "9,000"]]
 
 
+def test_the_committed_page_says_the_rates_of_the_shipped_runs():
+    import accelerator
+
+    page = (ROOT / "benchmarks" / "results.md").read_text(encoding="utf-8")
+    assert accelerator.shipped_text() in page or "This machine has no accelerator" not in page
+
+
 def test_the_bound_counts_what_a_step_must_do():
     from bounds import Machine, step_bound
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import math
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
@@ -116,6 +118,20 @@ def test_the_commands_of_the_readme_are_ones_that_the_program_takes():
     assert len(shown) > 5
     for line in shown:
         parser().parse_args(shlex.split(line.split("mbv2 ", 1)[1]))  # exits where it does not
+
+
+def test_the_run_on_a_gpu_took_and_reached_what_its_card_says():
+    run = ROOT / "data" / "reference_runs" / "cifar100-128px-h100"
+    card = " ".join((run / "README.md").read_text(encoding="utf-8").split())
+    first, *others = [row["seconds"] for row in runs.read_history(run)]
+    assert f"which compiles, took {first:.0f} seconds" in card
+    assert f"the others took {min(others):.1f} to {max(others):.1f}, half of them less than 4.9" in card
+    half = statistics.median(others)
+    assert half < 4.9 and f"at 128 px took {half:.0f} seconds" in " ".join(README.split())
+    (_, longer), (_, metrics) = read(run.with_name("cifar100-128px")), read(run)
+    error = math.hypot(longer["top1_standard_error"], metrics["top1_standard_error"])
+    assert f"ends {100 * (longer['top1'] - metrics['top1']):.2f} points higher" in card
+    assert f"of that difference ({100 * error:.2f})" in card
 
 
 def test_the_readme_says_of_the_leak_what_the_notebook_measured():
