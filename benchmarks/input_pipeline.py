@@ -37,6 +37,7 @@ def generator(folder, size, batch, augmentation, workers=1, processes=False):
     names = folders.class_names(folder)
     batches = source.flow_from_directory(f"{folder}/train", (size, size), classes=names, batch_size=batch)
     batches.workers, batches.use_multiprocessing = workers, processes
+    batches.on_epoch_end()  # draws the order now: two threads that ask for their first batch at once draw two
     return PyDatasetAdapter(batches).get_numpy_iterator()
 
 
