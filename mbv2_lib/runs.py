@@ -160,12 +160,12 @@ def read_history(run):
 
 
 def parts(run):
-    """The folders of a run in the order of its epochs: `begun`, of the run whose weights it went on with, and its own.
+    """The folders of a run in the order of its epochs: `parts/1`, `parts/2` ..., which it continues, and its own.
 
-    So a training can begin on one machine and end on another. The run in `begun` may have gone on from another, too.
+    So a training can begin on one machine and end on another.
     """
-    begun = Path(run) / "begun"
-    return [*(parts(begun) if begun.is_dir() else []), Path(run)]
+    earlier = (Path(run) / "parts").glob("[0-9]*")
+    return [*sorted(earlier, key=lambda part: int(part.name)), Path(run)]
 
 
 def whole_history(run):

@@ -35,8 +35,8 @@ def test_there_is_a_run_of_each_data_set():
 def test_the_history_has_each_epoch_once_and_ends_with_the_run(run):
     config, _ = read(run)
     assert [row["epoch"] for row in runs.read_history(run)] == list(range(1, config["epochs"] + 1))
-    *begun, _ = runs.parts(run)
-    before = sum(len(runs.read_history(part)) for part in begun)
+    *earlier, _ = runs.parts(run)
+    before = sum(len(runs.read_history(part)) for part in earlier)
     assert [row["epoch"] for row in runs.whole_history(run)] == list(range(1, before + config["epochs"] + 1))
 
 

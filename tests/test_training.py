@@ -305,9 +305,9 @@ def test_sound_weights_of_another_name_are_to_be_renamed(data, whole_run, tmp_pa
 
 def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tmp_path):
     newest = shutil.copytree(whole_run, tmp_path / "newest")
-    shutil.copytree(whole_run, newest / "begun")
-    shutil.copytree(whole_run, newest / "begun" / "begun")
-    assert runs.parts(newest) == [newest / "begun" / "begun", newest / "begun", newest]
+    for number in (10, 9):
+        shutil.copytree(whole_run, newest / "parts" / str(number))
+    assert runs.parts(newest) == [newest / "parts" / "9", newest / "parts" / "10", newest]
     rows, one = runs.whole_history(newest), runs.read_history(whole_run)
     assert [row["epoch"] for row in rows] == list(range(1, 3 * len(one) + 1))
     assert [row["loss"] for row in rows] == 3 * [row["loss"] for row in one]
