@@ -384,14 +384,15 @@ def count_needed(share, error):
     return int(np.ceil(share * (1 - share) / error**2))
 
 
+def _some_leaked_exam(rng):
+    clean, leaked, on_copies = rng.uniform((0.05, 0.05, 0.9), (0.9, 0.8, 1)).tolist()
+    return {"measured": leaked * on_copies + (1 - leaked) * clean, "leaked": leaked, "on_copies": on_copies}
+
+
 @same_as(
     "05-clean-accuracy",
     "measured is a mean of two accuracies with the weights leaked and 1 - leaked; solve for the one on the rest.",
-    lambda rng: {
-        "measured": float(rng.uniform(0.3, 0.9)),
-        "leaked": float(rng.uniform(0.05, 0.8)),
-        "on_copies": float(rng.uniform(0.9, 1)),
-    },
+    _some_leaked_exam,
 )
 def accuracy_without_copies(measured, leaked, on_copies):
     return (measured - leaked * on_copies) / (1 - leaked)
