@@ -164,7 +164,7 @@ def parts(run):
 
     So a training can begin on one machine and end on another.
     """
-    earlier = (Path(run) / "parts").glob("[0-9]*")
+    earlier = [part for part in (Path(run) / "parts").glob("*") if part.name.isdecimal()]
     return [*sorted(earlier, key=lambda part: int(part.name)), Path(run)]
 
 
@@ -241,7 +241,7 @@ def load_weights(network, path, alpha, expansion, classes):
 def describe_weights(path):
     """(width, expansion, classes) of the network in a weight file, told by the shapes of its kernels alone.
 
-    Raises UserError where the file is missing or is not MobileNetV2's.
+    Raises UserError where the file is missing, or its width is no multiple of .05 up to 3, or its expansion above 10.
     """
     channels = _channels_in(path)
     for alpha in (round(0.05 * step, 2) for step in range(1, 61)):
@@ -249,7 +249,8 @@ def describe_weights(path):
             if channels[:-1] == _channels_of(alpha, expansion):
                 return alpha, expansion, channels[-1]
     raise UserError(
-        f"{path}: expected weights of a MobileNetV2 of width 0.05 to 3, found {len(channels)} other kernels"
+        f"{path}: expected weights of a MobileNetV2 of a width of 0.05, 0.10 to 3 and an expansion up to 10, found "
+        f"{len(channels)} other kernels; say --alpha and --expansion as in the training, or take another file"
     )
 
 

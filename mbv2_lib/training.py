@@ -116,6 +116,7 @@ def train(config, resume=False, callbacks=()):
     Returns the rows of history.csv. Raises UserError before the first epoch for data, weights or settings that do not
     fit, and later for a loss that is not a number or a disk that is full; whole epochs are kept.
     """
+    check_settings(config)
     sharing = share_work_among_devices(config)
     data = pipeline.open_data(config.data, config.holdout)
     check_fits(config, data)
@@ -189,12 +190,18 @@ def share_work_among_devices(config):
     return count
 
 
+def check_settings(config):
+    """Raise UserError where a TrainConfig holds what none may."""
+    for field in dataclasses.fields(config):
+        found = getattr(config, field.name)
+        if not runs.may_stand_for(field, found):
+            choices = runs.CHOICES.get(field.name)
+            expected = f"one of {', '.join(choices)}" if choices else "what `mbv2 train --help` says of it"
+            raise UserError(f"--{field.name.replace('_', '-')}: expected {expected}, found {found!r}")
+
+
 def check_fits(config, data):
     """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
-    if config.recipe not in RECIPES:
-        raise UserError(f"--recipe: expected one of {', '.join(RECIPES)}, found {config.recipe}")
-    if config.block not in BLOCKS:
-        raise UserError(f"--block: expected one of {', '.join(BLOCKS)}, found {config.block}")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
     check_readable(data, config.data)

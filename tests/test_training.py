@@ -229,6 +229,17 @@ def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch": 0}, {"epochs": 0}, {"expansion": 0}, {"dropout": 1.5}, {"precision": "fp32"}, {"recipe": "best"}],
+    ids=str,
+)
+def test_settings_that_no_run_may_have_are_named_before_anything_is_written(data, tmp_path, wrong):
+    with pytest.raises(UserError, match=f"--{next(iter(wrong))}: expected"):
+        training.train(config_of(data, tmp_path / "run", **wrong))
+    assert not (tmp_path / "run").exists()
+
+
 # -- the other backend -------------------------------------------------------------------------------------------------
 
 ON_JAX = """
@@ -307,6 +318,7 @@ def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tm
     newest = shutil.copytree(whole_run, tmp_path / "newest")
     for number in (10, 9):
         shutil.copytree(whole_run, newest / "parts" / str(number))
+    (newest / "parts" / "9 copy").mkdir()  # as a file manager makes them
     assert runs.parts(newest) == [newest / "parts" / "9", newest / "parts" / "10", newest]
     rows, one = runs.whole_history(newest), runs.read_history(whole_run)
     assert [row["epoch"] for row in rows] == list(range(1, 3 * len(one) + 1))
