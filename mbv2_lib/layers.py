@@ -6,7 +6,8 @@ from mbv2_lib.backend import keras
 
 
 def has_fused_normalization():
-    """Whether the fused operation exists and is faster: on TensorFlow, which else takes the layer apart into six."""
+    """Whether the fused operation exists and is faster: on TensorFlow, which else goes over the pictures
+    several times."""
     return keras.config.backend() == "tensorflow"
 
 
@@ -31,7 +32,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        if len(inputs.shape) != 4 or mask is not None or not has_fused_normalization():
+        plain = self.scale and self.center and self.axis in (-1, 3) and not getattr(self, "renorm", False)
+        fits = plain and len(inputs.shape) == 4 and mask is None and self.compute_dtype != "float64"
+        if not (fits and has_fused_normalization()):
             return super().call(inputs, training=training, mask=mask)
         return self._fused(inputs, training=bool(training) and self.trainable)
 
@@ -78,8 +81,8 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on JAX computed as a product of matrices, which is safer there.
 
     With the convolutions of cuDNN, in bfloat16 on an H100, the loss was no number within 20 steps, twice; with products
-    it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100). All kernels of the network but the
-    stem's are 1 x 1: such a convolution is a product as it stands.
+    it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100, which names what else was changed). All of
+    these kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):

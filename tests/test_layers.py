@@ -65,6 +65,16 @@ def test_weights_have_one_layout(precision):
     assert [name.rpartition("/")[2] for name, *_ in layouts[0]] == ["gamma", "beta", "moving_mean", "moving_variance"]
 
 
+@pytest.mark.parametrize("settings", [{"axis": 1}, {"scale": False}, {"center": False}, {"dtype": "float64"}], ids=str)
+def test_settings_that_the_network_does_not_have_are_left_to_keras(settings):
+    x = np.random.default_rng(0).normal(2, 3, (2, 4, 4, 4))
+    ours, keras_own = (
+        kind(momentum=0.9, **settings)(x, training=True)
+        for kind in (BatchNormalization, keras.layers.BatchNormalization)
+    )
+    np.testing.assert_array_equal(ours, keras_own)
+
+
 def test_the_variance_of_one_small_picture_is_that_of_numpy_without_the_correction():
     x = np.random.default_rng(0).normal(size=(1, 7, 7, 3)).astype("float32")
     layer = built(BatchNormalization(momentum=0.0), 3)
