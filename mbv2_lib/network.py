@@ -20,13 +20,14 @@ def mobilenet_v2(
     input_shape: (height, width, 3), any size; pictures are RGB in [0, 255] and rescaled to [-1, 1] by the first layer.
     classes: outputs of the softmax, at least 1; None for a backbone, which ends before the classifier.
     alpha, expansion: width multiplier and t, see `architecture.mobilenet_v2_architecture`.
-    dropout: share of the 1280 features that is left out in training, 0 up to 1.
-    pooling: how a backbone ends: None for (n, h / 32, w / 32, 1280), "avg" or "max" for (n, 1280).
+    dropout: share of the features that is left out in training, 0 up to 1.
+    pooling: how a backbone ends: None for (n, h / 32, w / 32, c), rounded up, "avg" or "max" for (n, c), where c is
+        1280, and more for alpha > 1.
     weights: None for random ones, "imagenet" for those that Keras publishes (a download; the six published widths),
         all but the classifier where `classes` is not 1000.
     block: what builds a block; `ablations.BLOCKS` has others to compare with.
     Returns a keras.Model with float32 outputs. Raises ValueError for an argument outside its range.
-    Source: Table 2; section 6.1 for the dropout and ReLU6.
+    Source: Table 2; section 4 for the dropout and ReLU6.
     """
     if len(input_shape) != 3 or input_shape[-1] != 3:
         raise ValueError(f"input_shape: expected (height, width, 3), found {tuple(input_shape)}; pictures are RGB")
@@ -34,6 +35,8 @@ def mobilenet_v2(
         raise ValueError(f'pooling: expected "avg" or "max", with classes=None, found {pooling!r}, {classes} classes')
     if weights not in (None, "imagenet"):
         raise ValueError(f'weights: expected None or "imagenet", found {weights!r}; files: model.load_weights(file)')
+    if classes is not None and classes < 1:
+        raise ValueError(f"classes: expected at least 1, or None for a backbone, found {classes}")
     stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
 
     pictures = keras.Input(input_shape, name="pictures")

@@ -90,7 +90,13 @@ def test_the_head_is_replaced_and_the_rest_is_shared():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"input_shape": (32, 32, 1)}, {"pooling": "sum", "classes": None}, {"pooling": "avg"}, {"weights": "a.h5"}],
+    [
+        {"input_shape": (32, 32, 1)},
+        {"pooling": "sum", "classes": None},
+        {"pooling": "avg"},
+        {"weights": "a.h5"},
+        {"classes": 0},
+    ],
 )
 def test_wrong_arguments_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -51,6 +51,11 @@ def test_of_two_that_are_as_accurate_the_cheaper_is_chosen():
     assert trade_offs.choose(without, madds=60e6).best.resolution == 96
 
 
+def test_without_a_limit_the_best_of_all_is_chosen():
+    choice = trade_offs.choose(trade_offs.published())
+    assert choice.best.top1 == max(one.top1 for one in trade_offs.published()) and choice.next_best is None
+
+
 def test_a_candidate_costs_what_the_closed_form_says():
     one = trade_offs.published()[2]
     assert (one.madds, one.parameters, one.peak_bytes) == (300_774_272, 3_538_984, 112 * 112 * (96 + 24))
