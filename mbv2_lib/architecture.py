@@ -62,10 +62,11 @@ def make_divisible(channels, divisor=8):
 def mobilenet_v2_architecture(alpha=1.0, expansion=6):
     """The blocks of MobileNetV2.
 
-    alpha: width multiplier, above 0 (published: 0.35 to 1.4); scales every channel count but the last one.
+    alpha: width multiplier, above 0 (published: 0.35 to 1.4); scales every channel count, the last one only
+        where it is above 1.
     expansion: t of all rows but the first, whose block is never expanded; a whole number of at least 1.
     Returns an Architecture. Raises ValueError for a width or expansion outside its range.
-    Source: Table 2 and section 4; the head is widened only for alpha > 1.
+    Source: Table 2 and section 4.
     """
     if not alpha > 0:
         raise ValueError(f"alpha: expected a width multiplier above 0, found {alpha}; 1.0 is the paper's network")

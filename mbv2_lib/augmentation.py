@@ -116,7 +116,7 @@ def boxes(generator, area):
 
 
 def mixed_targets(targets, dice):
-    """The targets (n, classes) of mixed pictures: each class by the share of the pixels that show it."""
+    """The targets (n, classes) of mixed pictures: each class by its share of the picture's area, erased or not."""
     if "partner" not in dice:
         return targets
     top, left, bottom, right = dice["mix"].T

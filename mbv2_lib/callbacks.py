@@ -15,7 +15,7 @@ from mbv2_lib.files import UserError, whole_file
 
 
 class KeepRun(keras.callbacks.Callback):
-    """After each epoch: measure on the validation pictures, then write history, weights and, last, the state.
+    """After each epoch: measure on the validation pictures, then write weights, history and, last, the state.
 
     validation: a `pipeline.Split`. batches: a function that gives training batches anew. done: epochs done before.
     """

@@ -18,7 +18,7 @@ class LayerCost(NamedTuple):
     output_shape: tuple
     parameters: int
     trainable_parameters: int
-    madds: int  # multiply-adds; the paper counts those of convolutions and of the dense layer
+    madds: int  # multiply-adds of convolutions and of the dense layer, which make the paper's 300 million
     activation_bytes: int  # the layer's output
     live_bytes: int  # all activations that stand in memory while the layer works
 
@@ -31,10 +31,6 @@ class NetworkCost(NamedTuple):
     @property
     def parameters(self):
         return sum(layer.parameters for layer in self.layers)
-
-    @property
-    def trainable_parameters(self):
-        return sum(layer.trainable_parameters for layer in self.layers)
 
     @property
     def madds(self):
@@ -107,7 +103,7 @@ class Ledger:
         self.book(name, "pooling", self.shape[-1:])
 
     def dense(self, name, units):
-        weights = self.shape[-1] * units  # the paper counts no multiply-add for the bias
+        weights = self.shape[-1] * units  # the bias is added, not multiplied
         self.book(name, "dense", (units,), weights + units, madds=weights)
 
     # -- what `blocks.py` makes of them --------------------------------------------------------------------------
@@ -142,7 +138,7 @@ def network_cost(alpha=1.0, expansion=6, resolution=224, classes=1000, bytes_per
     alpha: width multiplier, above 0; expansion: whole number of at least 1; resolution: pixels, at least 1;
     classes: outputs of the last layer; bytes_per_value: 4 for float32, 2 for bfloat16, 1 for int8.
     Returns a NetworkCost. Raises ValueError for a figure outside its range.
-    Source: Table 2 for the layers, section 6.1 for what counts as a multiply-add.
+    Source: Table 2 for the layers, section 3.3 for the multiply-adds of a block.
     """
     if resolution < 1 or classes < 1:
         raise ValueError(f"expected a resolution and classes of at least 1, found {resolution} and {classes}")

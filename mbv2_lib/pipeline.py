@@ -39,7 +39,7 @@ class Data(NamedTuple):
     train: Split
     validation: Split
     classes: list
-    digest: str  # SHA-256 that tells one data set from another
+    digest: str  # SHA-256 of the pictures; of a folder, of its files' names and sizes
 
 
 def open_data(path, holdout=0):
@@ -127,7 +127,7 @@ class Plan(NamedTuple):
         return len(self.labels) // self.multiple_of * self.multiple_of
 
     def epoch(self, number):
-        """Yield (rows, inputs, targets) for each batch of epoch `number`; every picture comes once."""
+        """Yield (rows, dice, targets) for each batch of epoch `number`; no picture comes twice."""
         order = np.random.default_rng([self.seed, number]).permutation(len(self.labels))[: self._used]
         for step in range(self.steps):
             rows = order[step * self.batch : (step + 1) * self.batch]
