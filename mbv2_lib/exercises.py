@@ -211,7 +211,7 @@ def cost_of_block(side, channels, filters, strides, expansion):
 @same_as(
     "01-largest-expansion",
     "Write down both costs at one place, with t for the expansion, divide by the channels, and round t down.",
-    lambda rng: {"channels": whole(rng, 8, 320)},
+    lambda rng: {"channels": whole(rng, 8, 64)},  # from 36 on the answer is four
 )
 def expansion_of_equal_cost(channels):
     return 9 * channels // (2 * channels + 9)
@@ -243,7 +243,8 @@ def count_shortcuts(rows, channels):
 @same_as(
     "02-fit-a-budget",
     "Go through the widths 0.35, 0.40 ... 1.40, ask costs.network_cost(width, resolution=...).madds for each, and keep "
-    "the largest that costs no more than the budget.",
+    "the largest that costs no more than the budget. Make them by dividing, as 75 / 100: sums of 0.05 miss 0.75 "
+    "by a hair, and rounding then gives other channels.",
     lambda rng: {"budget": whole(rng, 60_000_000, 700_000_000), "resolution": 32 * whole(rng, 3, 7)},
 )
 def widest(budget, resolution):
@@ -273,6 +274,9 @@ def _some_leaked(rng):
     validation = rng.integers(0, 256, (whole(rng, 4, 7), 4, 4, 3), np.uint8)
     rows = rng.permutation(len(validation))[: whole(rng, 1, 3)]
     validation[rows] = train[: len(rows)]
+    others = np.setdiff1d(np.arange(len(validation)), rows)
+    validation[others[0]] = train[0]
+    validation[others[0], -1, -1, -1] ^= 1  # nearly a copy
     return {"train": train, "validation": validation}
 
 
@@ -341,10 +345,16 @@ def smooth(target, share):
     return (1 - share) * target + share / len(target)
 
 
+def _some_memory(rng):
+    if rng.random() < 0.3:  # exactly the share `left` after a few steps
+        return {"momentum": 0.5, "left": 0.5 ** whole(rng, 1, 4)}
+    return {"momentum": whole(rng, 50, 999) / 1000, "left": whole(rng, 1, 60) / 100}
+
+
 @same_as(
     "04-forget",
     "After n steps momentum ** n is left. Look for the smallest n with momentum ** n <= left: a loop will do.",
-    lambda rng: {"momentum": whole(rng, 50, 999) / 1000, "left": whole(rng, 1, 60) / 100},
+    _some_memory,
 )
 def steps_to_forget(momentum, left):
     steps, share = 0, 1.0

@@ -90,6 +90,18 @@ def test_an_answer_that_writes_on_its_input_is_judged_by_its_result():
     assert verdict("swap", in_place).startswith("Right")
 
 
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("01-largest-expansion", lambda channels: 4),
+        ("03-leaked", lambda train, validation: np.flatnonzero(np.isin(validation[:, 0, 0, 0], train[:, 0, 0, 0]))),
+        ("04-forget", lambda momentum, left: int(np.log(left) / np.log(momentum)) + 1),  # one too many where it is even
+    ],
+)
+def test_a_mistake_that_is_easily_made_is_found(name, answer):
+    assert verdict(name, answer).startswith("Not yet: for ")
+
+
 def test_a_sometimes_wrong_answer_is_found():
     assert verdict("area", lambda h, w: h * w if h < 9 else 0).startswith("Not yet: for h=9")
 
