@@ -46,15 +46,16 @@ def tried():
     return {name: [SMALL | row for row in rows] for name, rows in sweeps.items()}
 
 
-def command(settings, data="data/cifar100"):
+def command(settings, data="data/cifar100", folder=None):
     """The command that trains with these settings, as one line. 5,000 training pictures are set aside to measure on."""
-    said = {"classes": 100, "data": data, "batch": 128, "holdout": HELD_OUT} | settings | {"run": folder_of(settings)}
+    said = {"classes": 100, "data": data, "batch": 128, "holdout": HELD_OUT} | settings
+    said["run"] = folder_of(settings, folder)
     return "mbv2 train " + " ".join(f"--{flag} {shlex.quote(str(value))}" for flag, value in said.items())
 
 
-def folder_of(settings):
-    """A run folder whose name tells the settings."""
-    return "runs/sweeps/" + "-".join(str(value) for value in settings.values())
+def folder_of(settings, folder=None):
+    """A run folder whose name tells the settings, in `folder` (else runs/sweeps)."""
+    return f"{folder or 'runs/sweeps'}/" + "-".join(str(value) for value in settings.values())
 
 
 def read(sweep, folder=None):
@@ -84,8 +85,8 @@ def run(sweep, data="data/cifar100", folder=None):
         rows = read(sweep, folder)
         if any(settings.items() <= row.items() for row in rows):
             continue
-        line = command(settings, data)
-        trained = folder_of(settings)
+        line = command(settings, data, folder)
+        trained = folder_of(settings, folder)
         resume = ["--resume"] if Path(trained, "state.npz").exists() else []
         if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:
             raise UserError(f"{line}: expected a run to its end, found that it failed; see the line above")

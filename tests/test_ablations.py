@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import subprocess
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -94,8 +95,10 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
 
     def trained(words):
         asked.append(words)
-        folder = tmp_path / sweeps.folder_of(second if "--seed 1" in " ".join(words) else first)
-        folder.mkdir(parents=True, exist_ok=True)
+        assert "--resume" not in words  # no run of another folder is taken for one of this
+        folder = Path(words[words.index("--run") + 1])
+        folder.mkdir(parents=True)
+        (folder / "state.npz").touch()
         row = {"epoch": 1, "loss": 3.0, "top1": 0.2, "val_loss": 3.0, "val_top1": 0.25, "seconds": 90.0}
         runs.write_history(folder, [row])
         return subprocess.CompletedProcess(words, 0)
