@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -32,7 +33,8 @@ def main(argv=None):
 
 
 def make_streams_safe():
-    """Write where the shell has closed standard error (2>&-), and names that are no UTF-8, without a complaint."""
+    """Write where the shell has closed a stream (>&- or 2>&-), and names that are no UTF-8, without a complaint."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if hasattr(sys.stdout, "reconfigure"):  # a notebook's has it not
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -224,7 +226,9 @@ def train(said):
     try:
         training.train(config, resume=said.resume)
     except KeyboardInterrupt:
-        print(f"\nStopped. Go on with: mbv2 train --run {said.run} --resume", file=sys.stderr)
+        begun = (Path(config.run) / "config.json").is_file()
+        advice = f"Go on with: mbv2 train --run {shlex.quote(config.run)} --resume" if begun else "No run was begun."
+        print(f"\nStopped. {advice}", file=sys.stderr)
         return 130
     print(f"{said.run}: history.csv, curves.png, best.weights.h5 and last.weights.h5 are written")
     return 0
