@@ -67,7 +67,7 @@ def to_int8(network, calibration):
         network,
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=lambda: ([picture[None]] for picture in np.asarray(calibration, "uint8")),
-        target_spec=tf.lite.TargetSpec([tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),  # whatever cannot be int8 is an error
+        target_spec=tf.lite.TargetSpec([tf.lite.OpsSet.TFLITE_BUILTINS_INT8]),  # a layer that cannot be is an error
     )
 
 

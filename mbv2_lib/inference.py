@@ -175,7 +175,8 @@ def latency(run, repeats=50, warm_up=5):
 
 
 def activations(path, picture):
-    """What each layer of a .tflite model makes of a picture (size, size, 3) uint8: dict of name to float32 (h, w, c).
+    """What each layer of a .tflite model makes of a picture (size, size, 3) uint8: dict of name to float32 (h, w, c),
+    of the last two layers (c,).
 
     Codes are turned back into the values that they stand for. Names are those of `costs.network_cost`. Runs without
     the fast kernels, which keep nothing between layers.

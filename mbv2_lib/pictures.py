@@ -24,8 +24,9 @@ def bytes_of(path):
 def decode(data, name):
     """A picture file's bytes as uint8 RGB (height, width, 3); `name` is what a complaint calls it.
 
-    Turned as its EXIF data say; grey becomes three equal channels, 16 bits become 8, and what is transparent lies on
-    white. Raises UserError, one line, for what is no whole picture.
+    Turned as its EXIF data say, but for a PNG that may be transparent; grey becomes three equal channels, 16 bits
+    become 8, and what a PNG's alpha channel leaves transparent lies on white. Raises UserError, one line, for what is
+    no whole picture.
     """
     if flaw := flaw_of(data):
         raise complaint(name, flaw)
@@ -47,7 +48,7 @@ def flaw_of(data):
 
     Asked before the decoder, because decoders differ: some hand out half a picture and grey below it. The end is
     sought anywhere behind the start of the pixels, since cameras append data of their own; the compressed pixels
-    themselves cannot hold a JPEG's end mark.
+    themselves cannot hold a JPEG's end mark. (A thumbnail in front of them does: then the decoder has to tell.)
     """
     if not data:
         return "it is empty"

@@ -23,7 +23,7 @@ def as_png(figure):
     figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
     if len(file.getvalue()) <= HEAVY:
         return file.getvalue()
-    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)  # dithered: a third of the bytes
+    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)  # 256 colours
     return light.getvalue()
 
 
@@ -166,7 +166,7 @@ def scaling(panels):
 
 
 def features(picture, maps, most=12):
-    """A picture (h, w, 3) uint8 and the first channels of what layers make of it. maps: {title: (h, w, c)}.
+    """A picture (h, w, 3) uint8 and the first channels of what layers make of it. maps: {title: (h, w, c)}, c even.
 
     Each channel is drawn in its own greys, from its lowest value to its highest.
     """
@@ -223,8 +223,8 @@ def series(stations, here):
 
 def answers(pictures, labels, probabilities, classes, top=3):
     """Pictures in a row under their true class, and below each the likeliest classes; the true one is blue."""
-    figure = Figure(figsize=(8, 2.5))
-    axes = figure.subplots(2, len(pictures), height_ratios=(3, 1.7))
+    figure, top = Figure(figsize=(8, 2.5)), min(top, len(classes))
+    axes = figure.subplots(2, len(pictures), height_ratios=(3, 1.7), squeeze=False)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.91, wspace=0.08, hspace=0.05)
     for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
         likeliest = np.argsort(-row, kind="stable")[:top]

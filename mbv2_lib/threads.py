@@ -35,8 +35,8 @@ def settle_for_threads():
     """Set this process up for threads that decode one picture after the other; once is enough.
 
     OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
-    of a picture for the next one. By itself, glibc returns every block of more than 128 kB to the system, as a picture
-    of 224 px is, and has new memory mapped for the next, page by page. Other C libraries are left as they are.
+    of a picture for the next one. By itself, glibc returns much of what reading a picture of 224 px took to the
+    system, and has it mapped anew for the next, page by page. Other C libraries are left as they are.
     """
     cv2.setNumThreads(1)
     if platform.libc_ver()[0] == "glibc":
