@@ -94,10 +94,11 @@ def test_a_file_counts_from_black_to_white_and_no_layer_leaves_its_range(exporte
     found = inference.ranges(exported[1])
     assert [operation for operation, *_ in found[:4]] == ["QUANTIZE", "MUL", "ADD", "CONV_2D"]
     np.testing.assert_allclose([found[0][1:], found[2][1:]], [(0, 255), (-1, 1)], atol=0.01)
-    layers = list(inference.activations(exported[1], trained[1].pictures[0]).values())
+    layers = list(inference.activations(exported[0], trained[1].pictures[0]).values())  # int8's own are cut off there
     convolutions = [ends for operation, *ends in found if operation in ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD")][1:]
     for (lowest, highest), values in zip(convolutions, layers, strict=False):
-        assert lowest - 1e-4 <= values.min() and values.max() <= highest + 1e-4 < 20
+        slack = 0.02 * (highest - lowest)
+        assert lowest - slack <= values.min() and values.max() <= highest + slack < 20
     assert {operation for operation, *_ in inference.ranges(exported[0])} == set()
 
 

@@ -87,6 +87,9 @@ def test_calibration_of_a_network_that_knows_what_it_knows():
     assert count.sum() == 50_000 and not count[:5].any() and np.isnan(accuracy[:5]).all()
     np.testing.assert_allclose(accuracy[5:], confidence[5:], atol=0.02)
     assert error < 0.01
+    sure, wrong_once = np.array([0.95, 0.66, 0.66, 0.66]), np.array([1, 0, 0, 0])
+    _, _, count, error = evaluation.calibration(np.stack([sure, 1 - sure], axis=1), wrong_once)
+    assert (count[9], count[6]) == (1, 3) and error == pytest.approx((0.95 + 3 * 0.34) / 4)  # a mean by pictures
     overconfident = evaluation.calibration(np.tile([0.99, 0.01], (50_000, 1)), labels)
     assert overconfident[3] == pytest.approx(0.99 - (labels == 0).mean(), abs=1e-6)
 

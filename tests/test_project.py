@@ -34,9 +34,14 @@ def test_the_lock_names_one_version_of_all_that_is_asked_for_and_no_host():
     assert names <= locked
 
 
+def tracked():
+    """The files that git knows."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
 def test_the_top_level_holds_what_the_map_names_and_nothing_else():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    assert {Path(name).parts[0] for name in tracked} <= {
+    assert {Path(name).parts[0] for name in tracked()} <= {
         ".ci",
         ".gitignore",
         "LICENSE",
@@ -58,5 +63,4 @@ def test_the_licence_is_mit():
 
 
 def test_files_of_the_repository_are_small():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    assert all((ROOT / name).stat().st_size <= 10e6 for name in tracked if (ROOT / name).is_file())
+    assert all((ROOT / name).stat().st_size <= 10e6 for name in tracked() if (ROOT / name).is_file())

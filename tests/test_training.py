@@ -177,6 +177,46 @@ def test_the_first_recipe_is_adam_at_one_rate():
     assert isinstance(optimizer, keras.optimizers.Adam) and float(optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+def test_a_learner_is_compiled_as_its_settings_and_recipe_say():
+    config = runs.TrainConfig(**SETTINGS | {"batch": 64, "epochs": 20, "recipe": "short", "dropout": 0.5})
+    learner = training.build_learner(config, steps=5)
+    rates = [float(learner.optimizer._learning_rate(step)) for step in range(101)]
+    assert (np.argmax(rates), max(rates), rates[-1]) == pytest.approx((10, 0.05, 0), abs=1e-6)
+    assert learner.optimizer.momentum == 0.9 and learner.optimizer.nesterov
+    answer, target = np.array([[0.7, 0.1, 0.1, 0.1]], "float32"), np.eye(4)[:1]
+    smooth = 0.9 * target + 0.1 / 4
+    assert float(learner.loss(target, answer)) == pytest.approx(-(smooth * np.log(answer)).sum(), rel=1e-5)
+    assert learner.network.get_layer("dropout").rate == 0.5
+    assert recipes.RECIPES["modern"].optimizer(0.1, 2000, 0).ema_momentum == pytest.approx(0.99)
+
+
+def test_a_seed_decides_the_first_weights():
+    networks = [training.build_network(runs.TrainConfig(**SETTINGS | {"seed": seed})) for seed in (1, 1, 2)]
+    one, same, other = (network.get_layer("stem").get_weights()[0] for network in networks)
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_run_is_fed_as_its_settings_and_recipe_say(data, tmp_path, monkeypatch):
+    asked, given = [], pipeline.training_batches
+    seen = lambda split, plan, **how: asked.append(plan) or given(split, plan, **how)  # noqa: E731
+    monkeypatch.setattr(pipeline, "training_batches", seen)
+    training.train(config_of(data, tmp_path / "run", epochs=1, recipe="short"))
+    found = asked[0]
+    assert (found.batch, found.size, found.seed) == (SETTINGS["batch"], SETTINGS["size"], SETTINGS["seed"])
+    assert found.augmentation == recipes.RECIPES["short"].augmentation
+
+
+def test_the_network_is_fed_with_what_the_dice_say_and_measured_on_pictures_or_their_mirrors():
+    given = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    learner = training.Learner(lambda pictures, training: pictures, 8)
+    warp = np.tile(np.float32([-1, 0, 7, 0, 1, 0, 0, 0]), (3, 1))  # mirrored
+    np.testing.assert_array_equal(learner.call({"pictures": given, "warp": warp}, training=True), given[:, :, ::-1])
+    learner.predict_on_batch = lambda inputs: inputs["pictures"].reshape(len(inputs["pictures"]), -1)
+    split = pipeline.Split(given, np.zeros(3, int))
+    np.testing.assert_array_equal(learner.predict_split(split, 2), given.reshape(3, -1))
+    np.testing.assert_array_equal(learner.predict_split(split, 2, mirrored=True), given[:, :, ::-1].reshape(3, -1))
+
+
 def test_the_modern_learning_rate_warms_up_and_ends_at_zero():
     schedule = recipes.RECIPES["modern"].optimizer(0.2, steps=100, warmup_steps=10)._learning_rate
     rates = np.array([float(schedule(step)) for step in range(101)])
@@ -210,14 +250,19 @@ def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back
     learner = training.build_learner(config, plan.steps)
     batches = pipeline.training_batches(opened.train, plan)
     learner.fit(batches, steps_per_epoch=20, verbose=0, shuffle=False)
+    averages = [np.array(value) for value in learner.trainable_variables]  # `fit` leaves them in place at its end
+    for value in learner.trainable_variables:
+        value.assign(value + 1)  # as in the middle of a training, where the weights are elsewhere
     before = [np.array(value) for value in learner.variables]
     gatherer = callbacks.Gatherer(learner)
     with callbacks.averaged_weights(learner, gatherer, pipeline.training_batches(opened.train, plan)):
         inside = [np.array(value) for value in learner.variables]
+        for average, value in zip(averages, learner.trainable_variables, strict=True):
+            np.testing.assert_allclose(value, average, atol=1e-5)
     moving = [place for place, value in enumerate(learner.variables) if "moving" in value.path]
     assert moving and all(not np.array_equal(before[place], inside[place]) for place in moving)
     for one, other in zip(before, learner.variables, strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, atol=1e-5)  # the swap rounds
 
 
 def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
@@ -306,6 +351,21 @@ def test_a_fine_tuning_goes_on_without_the_file_that_it_began_with(data, tmp_pat
     assert [row["epoch"] for row in resumed] == [1, 2]
     for one, other in zip(whole, resumed, strict=True):
         assert other["loss"] == pytest.approx(one["loss"]) and other["val_loss"] == pytest.approx(one["val_loss"])
+
+
+def test_a_run_does_not_go_on_with_other_pictures(damaged):
+    written = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(written | {"data_digest": "of others"}))
+    with pytest.raises(UserError, match="expected the pictures that .* began with"):
+        training.train(runs.resumed_config({"run": str(damaged)}), resume=True)
+
+
+def test_top1_without_copies_leaves_out_the_copies():
+    pictures = np.arange(6, dtype="uint8").reshape(6, 1, 1, 1)
+    train, held_out = pipeline.Split(pictures[:3], np.zeros(3, int)), pipeline.Split(pictures[1:], np.zeros(5, int))
+    answers = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0]], float)  # right on both copies and on one of three
+    found = training.apart_from_copies(answers, pipeline.Data(train, held_out, ["a", "b"], "digest"))
+    assert found == {"copies_of_training": 2, "top1_without_copies": pytest.approx(1 / 3)}
 
 
 def test_sound_weights_of_another_name_are_to_be_renamed(data, whole_run, tmp_path):
