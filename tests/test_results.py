@@ -102,7 +102,9 @@ def commands(text):
 @every_run
 def test_the_commands_of_the_model_card_are_the_settings_of_the_run(run):
     shown = [line for line in commands((run / "README.md").read_text(encoding="utf-8")) if "mbv2 train" in line]
-    for part, line in zip(runs.parts(run), shown, strict=True):
+    longer = run / "longer"
+    parts = [*runs.parts(run), *(runs.parts(longer) if longer.is_dir() else [])]
+    for part, line in zip(parts, shown, strict=True):
         variables, words = line.split("mbv2 ")
         said = vars(parser().parse_args(shlex.split(words)))
         config, described = runs.read_config(part)
@@ -111,6 +113,27 @@ def test_the_commands_of_the_model_card_are_the_settings_of_the_run(run):
             if field.name not in ("run", "weights", "tclasses"):
                 assert said.get(field.name, field.default) == getattr(config, field.name), (part, field.name)
         assert bool(said.get("weights")) == bool(config.weights)
+
+
+def test_the_card_says_what_going_on_brought():
+    run = ROOT / "data" / "reference_runs" / "cifar100-128px"
+    (_, stays), (_, longer) = read(run), read(run / "longer")
+    history = runs.whole_history(run / "longer")
+    minutes = sum(row["seconds"] for row in history) / 60
+    said = [f"{len(history)} more epochs were trained in {minutes:.0f} minutes"]
+    said += [f"{percent(longer[name])} in place of {percent(stays[name])}" for name in ("top1", "top5")]
+    said += [f"{longer['loss']:.3f} in place of {stays['loss']:.3f}"]
+    said += [f"from {percent(runs.read_history(run)[-1]['top1'], 1)} to {percent(history[-1]['top1'], 1)}"]
+    ends = [runs.read_history(part)[-1]["val_top1"] for part in (*runs.parts(run / "longer"), run)]
+    assert ends == pytest.approx([360 / 500, 360 / 500, 359 / 500]) and "was right on 360, one more" in said_by(run)
+    for words in said:
+        assert words in said_by(run), words
+    assert abs(longer["top1"] - stays["top1"]) < stays["top1_standard_error"]
+
+
+def said_by(run):
+    """The words of a model card, on one line."""
+    return " ".join((run / "README.md").read_text(encoding="utf-8").split())
 
 
 def test_the_commands_of_the_readme_are_ones_that_the_program_takes():
@@ -122,7 +145,7 @@ def test_the_commands_of_the_readme_are_ones_that_the_program_takes():
 
 def test_the_run_on_a_gpu_took_and_reached_what_its_card_says():
     run = ROOT / "data" / "reference_runs" / "cifar100-128px-h100"
-    card = " ".join((run / "README.md").read_text(encoding="utf-8").split())
+    card = said_by(run)
     first, *others = [row["seconds"] for row in runs.read_history(run)]
     assert f"which compiles, took {first:.0f} seconds" in card
     assert f"the others took {min(others):.1f} to {max(others):.1f}, half of them less than 4.9" in card
