@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
-from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, inside, mixed_targets, vary, warped
+from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, mixed_targets, vary, warped
 from mbv2_lib.files import UserError
 from mbv2_lib.recipes import RECIPES
 
@@ -92,10 +92,13 @@ def test_on_jax_a_warp_is_taken_from_four_pixels(monkeypatch):
 
 def test_the_first_recipe_stays_within_what_it_says():
     warps = draw(RECIPES["first"].augmentation, np.random.default_rng(0), 5000, 224)["warp"]
-    angle = np.degrees(np.arctan2(warps[:, 3], np.abs(warps[:, 0])))
-    assert np.abs(angle).max() <= 90
-    zoom = np.hypot(warps[:, 0], warps[:, 3])
-    assert 0.8 <= zoom.min() < 0.81 and 1.19 < zoom.max() <= 1.2
+    one, other = warps[:, [0, 3]].T, warps[:, [1, 4]].T  # where a step to the right and a step down are read
+    lengths = np.hypot(*one), np.hypot(*other)
+    mirrored = np.sign(one[0] * other[1] - one[1] * other[0])
+    turned = np.degrees(np.arctan2(mirrored * one[1], mirrored * one[0]))
+    leaning = np.degrees(np.arcsin((one * other).sum(axis=0) / lengths[0] / lengths[1]))
+    for found, most in ((turned, 90), (leaning, 0.2), (lengths[0] - 1, 0.2), (lengths[1] - 1, 0.2)):
+        assert 0.99 * most < np.abs(found).max() < 1.01 * most
     centre = warps[:, [0, 1, 3, 4]].reshape(-1, 2, 2) @ np.full(2, 111.5) + warps[:, [2, 5]] - 111.5
     assert 40 < np.abs(centre).max() <= 0.2 * 224 + 1e-3
 
@@ -104,7 +107,14 @@ def test_erased_boxes_are_grey_and_the_rest_is_untouched():
     given = pictures(40)
     thrown = dice({"erase": 0.5}, 40)
     varied = np.asarray(vary(given, thrown))
-    erased = np.asarray(inside(thrown["erase"], 16))[..., 0].astype(bool)
+    places = (np.arange(16) + 0.5) / 16
+    erased = np.stack(
+        [
+            np.outer((top <= places) & (places < bottom), (left <= places) & (places < right))
+            for top, left, bottom, right in thrown["erase"]
+        ]
+    )
+    assert 0.05 < erased[erased.any(axis=(1, 2))].mean() < 0.2
     assert 10 <= erased.any(axis=(1, 2)).sum() <= 30
     assert (varied[erased] == augmentation.GREY).all()
     np.testing.assert_array_equal(varied[~erased], given[~erased])
@@ -121,6 +131,11 @@ def test_targets_are_mixed_by_the_share_of_pixels(settings):
     np.testing.assert_allclose(targets.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(mixed.mean(axis=(1, 2, 3)), targets @ values, atol=2)
     assert len(np.unique(mixed[0])) == (2 if "cutmix" in settings and targets[0].max() < 1 else 1)
+
+
+def test_a_batch_is_mixed_in_one_of_two_ways():
+    shares = [draw(RECIPES["modern"].augmentation, np.random.default_rng(seed), 8, 32)["share"] for seed in range(20)]
+    assert {bool(share.any()) for share in shares} == {True, False}  # mixup keeps a share of the box, CutMix nothing
 
 
 def test_boxes_lie_inside_and_cover_what_was_asked():
@@ -175,6 +190,21 @@ def test_shuffling_is_over_the_whole_set():
     plan = pipeline.Plan(np.zeros(20_000, int), 1, 100, 32, Augmentation())
     rows, _, _ = next(plan.epoch(0))
     assert rows.std() == pytest.approx(20_000 / np.sqrt(12), rel=0.2)
+
+
+def test_every_batch_epoch_and_seed_has_dice_of_its_own():
+    thrown, orders = [], []
+    for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        plan = pipeline.Plan(np.zeros(12, int), 1, 4, 32, Augmentation(flip=True, shift=0.5), seed)
+        batches = list(plan.epoch(epoch))
+        thrown += [dice["warp"].tobytes() for _, dice, _ in batches]
+        orders.append(tuple(np.concatenate([rows for rows, *_ in batches])))
+    assert len(set(thrown)) == 12 and len(set(orders)) == 4
+
+
+def test_no_batch_is_left_that_devices_could_not_share():
+    plan = pipeline.Plan(np.zeros(13, int), 1, 4, 32, Augmentation(), multiple_of=2)
+    assert [len(rows) for rows, *_ in plan.epoch(0)] == [4, 4, 4]
 
 
 def test_an_epoch_is_the_same_whether_the_run_began_there_or_before(small):
