@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from pairs import alternate, arguments, compare, report
 
 from mbv2_lib import folders, pipeline, shapes100
@@ -55,12 +56,12 @@ def random_layers(folder, size, batch, augmentation):
     )
     if augmentation == Augmentation():
         return batches
-    layers = keras.layers
+    layers, shear = keras.layers, np.radians(augmentation.shear)
     vary = keras.Sequential(
         [
             layers.RandomFlip("horizontal"),
             layers.RandomRotation(augmentation.rotation / 360, fill_mode="nearest"),  # in turns
-            layers.RandomShear(0.2, 0.2, fill_mode="nearest"),
+            layers.RandomShear(shear, shear, fill_mode="nearest"),
             layers.RandomZoom(augmentation.zoom, augmentation.zoom, fill_mode="nearest"),
             layers.RandomTranslation(augmentation.shift, augmentation.shift, fill_mode="nearest"),
         ]
