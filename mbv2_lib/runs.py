@@ -134,6 +134,16 @@ def may_stand_for(field, value):
     return isinstance(value, field.type) or (isinstance(value, int) and isinstance(1.0, field.type))
 
 
+def what_may_stand_for(field):
+    """The same in words."""
+    if field.name in CHOICES:
+        return f"one of {', '.join(CHOICES[field.name])}"
+    if isinstance("", field.type):
+        return "text"
+    least = "0 or more" if field.name in MAY_BE_ZERO else "above 0"
+    return f"a number, {least}" + (f" and below {BELOW[field.name]}" if field.name in BELOW else "")
+
+
 DRAWN = ("epoch", "loss", "top1", "val_loss", "val_top1")  # the columns of history.csv that its curves need
 
 
@@ -241,7 +251,7 @@ def load_weights(network, path, alpha, expansion, classes):
 def describe_weights(path):
     """(width, expansion, classes) of the network in a weight file, told by the shapes of its kernels alone.
 
-    Raises UserError where the file is missing, or its width is no multiple of .05 up to 3, or its expansion above 10.
+    Raises UserError for what is no such file, a width that is no multiple of .05 up to 3, or an expansion above 10.
     """
     channels = _channels_in(path)
     for alpha in (round(0.05 * step, 2) for step in range(1, 61)):

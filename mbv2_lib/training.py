@@ -195,9 +195,9 @@ def check_settings(config):
     for field in dataclasses.fields(config):
         found = getattr(config, field.name)
         if not runs.may_stand_for(field, found):
-            choices = runs.CHOICES.get(field.name)
-            expected = f"one of {', '.join(choices)}" if choices else "what `mbv2 train --help` says of it"
-            raise UserError(f"--{field.name.replace('_', '-')}: expected {expected}, found {found!r}")
+            raise UserError(
+                f"--{field.name.replace('_', '-')}: expected {runs.what_may_stand_for(field)}, found {found!r}"
+            )
 
 
 def check_fits(config, data):

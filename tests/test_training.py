@@ -275,13 +275,18 @@ def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"batch": 0}, {"epochs": 0}, {"expansion": 0}, {"dropout": 1.5}, {"precision": "fp32"}, {"recipe": "best"}],
-    ids=str,
+    ("name", "wrong", "expected"),
+    [
+        ("batch", 0, "a number, above 0"),
+        ("expansion", 0, "a number, above 0"),
+        ("dropout", 1.5, "a number, 0 or more and below 1"),
+        ("weights", 3, "text"),
+        ("precision", "fp32", "one of auto, float32, bfloat16"),
+    ],
 )
-def test_settings_that_no_run_may_have_are_named_before_anything_is_written(data, tmp_path, wrong):
-    with pytest.raises(UserError, match=f"--{next(iter(wrong))}: expected"):
-        training.train(config_of(data, tmp_path / "run", **wrong))
+def test_settings_that_no_run_may_have_are_named_before_anything_is_written(data, tmp_path, name, wrong, expected):
+    with pytest.raises(UserError, match=f"--{name}: expected {expected}, found {wrong!r}"):
+        training.train(config_of(data, tmp_path / "run", **{name: wrong}))
     assert not (tmp_path / "run").exists()
 
 
