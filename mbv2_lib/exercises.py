@@ -243,8 +243,8 @@ def count_shortcuts(rows, channels):
 @same_as(
     "02-fit-a-budget",
     "Go through the widths 0.35, 0.40 ... 1.40, ask costs.network_cost(width, resolution=...).madds for each, and keep "
-    "the largest that costs no more than the budget. Make them by dividing, as 75 / 100: sums of 0.05 miss 0.75 "
-    "by a hair, and rounding then gives other channels.",
+    "the largest that costs no more than the budget. Make them by dividing, as 75 / 100: np.arange in steps of "
+    "0.05 misses 0.75 by a hair, and rounding then gives other channels.",
     lambda rng: {"budget": whole(rng, 60_000_000, 700_000_000), "resolution": 32 * whole(rng, 3, 7)},
 )
 def widest(budget, resolution):

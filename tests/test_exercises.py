@@ -90,11 +90,16 @@ def test_an_answer_that_writes_on_its_input_is_judged_by_its_result():
     assert verdict("swap", in_place).startswith("Right")
 
 
+def nearly_the_same(train, validation):
+    distances = abs(validation.astype(int)[:, None] - train).max(axis=(2, 3, 4))
+    return np.flatnonzero(distances.min(axis=1) <= 1)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
         ("01-largest-expansion", lambda channels: 4),
-        ("03-leaked", lambda train, validation: np.flatnonzero(np.isin(validation[:, 0, 0, 0], train[:, 0, 0, 0]))),
+        ("03-leaked", nearly_the_same),
         ("04-forget", lambda momentum, left: int(np.log(left) / np.log(momentum)) + 1),  # one too many where it is even
     ],
 )
