@@ -39,7 +39,7 @@ class Data(NamedTuple):
     train: Split
     validation: Split
     classes: list
-    digest: str  # SHA-256 of the pictures; of a folder, of its files' names and sizes
+    digest: str  # SHA-256 of pictures and labels; of a folder, of its files' names and sizes
 
 
 def open_data(path, holdout=0):

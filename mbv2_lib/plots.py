@@ -23,7 +23,7 @@ def as_png(figure):
     figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
     if len(file.getvalue()) <= HEAVY:
         return file.getvalue()
-    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)  # 256 colours
+    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)
     return light.getvalue()
 
 

@@ -113,7 +113,7 @@ def machine():
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train what the CSV of a sweep lacks.")
     parser.add_argument("sweep", choices=tried())
-    parser.add_argument("--folder", help="where the CSV stands (that of the repository)")
+    parser.add_argument("--folder", help="where the CSV and the runs go (else data/sweeps and runs/sweeps)")
     asked = parser.parse_args()
     try:
         run(asked.sweep, folder=asked.folder)
