@@ -53,9 +53,13 @@ def modern_optimizer(learning_rate, steps, warmup_steps):
     """The same, with a moving average of the weights that looks back over a twentieth of the run, 1,000 steps at most.
 
     The average is what is measured and kept. Source: Polyak and Juditsky, 1992, doi 10.1137/0330046.
+    The decay is ten times that of `short`: as strong as 5e-4 in PyTorch's SGD. With the weaker one, this recipe's two
+    runs in data/sweeps/recipes.csv came to 11.5 and 13.6 % in place of 16.9 and 14.1 %.
     """
     looks_back = min(max(steps / 20, 2), 1000)
-    return short_optimizer(learning_rate, steps, warmup_steps, use_ema=True, ema_momentum=1 - 1 / looks_back)
+    optimizer = short_optimizer(learning_rate, steps, warmup_steps, use_ema=True, ema_momentum=1 - 1 / looks_back)
+    optimizer.weight_decay = 5e-3
+    return optimizer
 
 
 RECIPES = {
