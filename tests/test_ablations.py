@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import runs, sweeps
+from mbv2_lib import recipes, runs, sweeps
 from mbv2_lib.__main__ import parser
 from mbv2_lib.ablations import BLOCKS, block_with
 from mbv2_lib.blocks import inverted_residual
@@ -84,6 +84,11 @@ def test_a_shipped_sweep_holds_what_it_says_it_tried(sweep):
         assert row["command"] == sweeps.command(settings) and row["pictures"] == sweeps.HELD_OUT
         assert 0.01 < row["top1"] < 1 and row["machine"]
     assert len({row["command"] for row in rows}) == len(rows)
+
+
+def test_the_recipe_for_long_runs_says_what_its_runs_came_to():
+    found = [100 * row["top1"] for row in sweeps.read("recipes") if row["recipe"] == "modern"]
+    assert "in place of {:.1f} and {:.1f} %".format(*found) in " ".join(recipes.modern_optimizer.__doc__.split())
 
 
 def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
