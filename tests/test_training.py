@@ -100,6 +100,26 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened_and_repeats_no_epoch(da
     same_history(runs.read_history(run), runs.read_history(whole_run))
 
 
+def test_several_steps_between_two_looks_at_the_loss_are_the_same_run(data, whole_run, tmp_path, monkeypatch):
+    run, ends = tmp_path / "seldom", []
+    monkeypatch.setattr(training, "steps_between_looks", lambda steps: steps)
+
+    class Ends(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            ends.append(batch)
+
+    training.train(config_of(data, run, recipe="modern"), callbacks=[Ends()])
+    assert ends == 3 * [4]  # one look in each epoch of five batches
+    same_history(runs.read_history(run), runs.read_history(whole_run))
+
+
+def test_an_accelerator_is_asked_seldom_but_at_the_end_of_each_epoch(monkeypatch):
+    assert training.steps_between_looks(198) == 1  # on a CPU
+    monkeypatch.setattr(training, "devices", lambda: ["gpu:0"])
+    found = {steps: training.steps_between_looks(steps) for steps in (1, 7, 19, 40, 97, 198)}
+    assert found == {1: 1, 7: 7, 19: 19, 40: 20, 97: 1, 198: 18}
+
+
 def test_control_c_stops_soon_and_says_how_to_go_on(data, tmp_path):
     run = tmp_path / "stopped"
     process = start(data, run, "--epochs", "5000")
