@@ -1,7 +1,5 @@
 """The three layers of the network that a backend can compute better than Keras asks it to."""
 
-import itertools
-
 from mbv2_lib.backend import keras
 
 
@@ -34,9 +32,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         plain = self.scale and self.center and self.axis in (-1, 3) and not getattr(self, "renorm", False)
         fits = plain and len(inputs.shape) == 4 and mask is None and self.compute_dtype != "float64"
-        if not (fits and has_fused_normalization()):
-            return super().call(inputs, training=training, mask=mask)
-        return self._fused(inputs, training=bool(training) and self.trainable)
+        training = bool(training) and self.trainable
+        if fits and has_fused_normalization():
+            return self._fused(inputs, training)
+        if fits and training and is_on_jax():
+            return self._in_one_pass(inputs)
+        return super().call(inputs, training=training, mask=mask)
+
+    def _in_one_pass(self, inputs):
+        from mbv2_lib import one_pass
+
+        gamma, beta = (keras.ops.cast(value, "float32") for value in (self.gamma, self.beta))
+        inputs = keras.ops.cast(inputs, self.compute_dtype)
+        outputs, mean, variance = one_pass.normalize(inputs, gamma, beta, self.epsilon)
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, variance)
+        return outputs
 
     def _fused(self, inputs, training):
         import tensorflow as tf
@@ -61,19 +72,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
         moving.assign(moving * self.momentum + keras.ops.cast(batch, moving.dtype) * (1 - self.momentum))
 
 
-def has_own_convolutions():
-    """Whether convolutions are computed here: on JAX. The two layers below say why."""
+def is_on_jax():
+    """Whether JAX computes. There XLA compiles a layer from small parts, and its speed on a GPU depends on which."""
     return keras.config.backend() == "jax"
 
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D`, on JAX computed as shifted sums, which is faster there, as seen on a CPU."""
+    """`keras.layers.DepthwiseConv2D`, on JAX computed as shifted sums. See `one_pass`."""
 
     def call(self, inputs):
-        if not (has_own_convolutions() and is_as_in_the_network(self)):
+        if not (is_on_jax() and is_as_in_the_network(self)):
             return super().call(inputs)
-        return shifted_sums(inputs, self.kernel, self.strides[0])
+        from mbv2_lib import one_pass
+
+        return one_pass.depthwise_convolution(inputs, keras.ops.cast(self.kernel, "float32"), self.strides[0])
 
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
@@ -81,14 +94,16 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on JAX computed as a product of matrices, which is safer there.
 
     With the convolutions of cuDNN, in bfloat16 on an H100, the loss was no number within 20 steps, twice; with products
-    it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100, which names what else was changed). All of
-    these kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
+    it stayed one for 61 epochs (data/reference_runs/cifar100-128px-h100; more than this lies between the two). All of these
+    kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):
-        if not (has_own_convolutions() and is_as_in_the_network(self)):
+        if not (is_on_jax() and is_as_in_the_network(self)):
             return super().call(inputs)
-        copies = [copy for _, copy in shifts(inputs, self.kernel_size[0], self.strides[0])]
+        from mbv2_lib import one_pass
+
+        copies = [copy for _, copy in one_pass.shifts(one_pass.once(inputs), self.kernel_size[0], self.strides[0])]
         return keras.ops.matmul(
             keras.ops.concatenate(copies, axis=-1), keras.ops.reshape(self.kernel, (-1, self.filters))
         )
@@ -100,31 +115,3 @@ def is_as_in_the_network(layer):
     single = getattr(layer, "groups", 1) == getattr(layer, "depth_multiplier", 1) == 1
     plain = not layer.use_bias and layer.activation is keras.activations.linear
     return square and single and plain and (layer.padding, layer.data_format) == ("same", "channels_last")
-
-
-def shifted_sums(x, kernel, strides):
-    """A depthwise convolution as a sum of shifted copies of x, each multiplied by one weight a channel.
-
-    x: (n, h, w, c). kernel: (k, k, c, 1). Returns (n, h / strides, w / strides, c), rounded up, in x's number type;
-    added up in float32. XLA can fuse all of it into one operation.
-    """
-    weights = keras.ops.cast(kernel[..., 0], "float32")
-    total = sum(keras.ops.cast(copy, "float32") * weights[place] for place, copy in shifts(x, kernel.shape[0], strides))
-    return keras.ops.cast(total, x.dtype)
-
-
-def shifts(x, size, strides):
-    """The places (i, j) of a size x size kernel, row by row, each with the copy of x that meets the weight there.
-
-    x: (n, h, w, c); zeros are put around it as "same" padding says. The copies are (n, h / strides, w / strides, c),
-    rounded up.
-    """
-    rows, columns = (-(-length // strides) for length in x.shape[1:3])
-    margins = []
-    for length, out in zip(x.shape[1:3], (rows, columns), strict=True):
-        missing = max((out - 1) * strides + size - length, 0)
-        margins.append((missing // 2, missing - missing // 2))
-    padded = keras.ops.pad(x, [(0, 0), *margins, (0, 0)])
-    for i, j in itertools.product(range(size), repeat=2):
-        bottom, right = i + (rows - 1) * strides + 1, j + (columns - 1) * strides + 1
-        yield (i, j), padded[:, i:bottom:strides, j:right:strides]

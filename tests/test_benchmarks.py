@@ -132,24 +132,6 @@ def test_all_input_paths_read_the_same_pictures(tmp_path):
         np.testing.assert_array_equal(by_class(other), expected)
 
 
-def test_both_lowerings_of_the_depthwise_convolution_agree_in_outputs_and_gradients():
-    import accelerator
-
-    rng = np.random.default_rng(0)
-    for side, strides in ((8, 1), (8, 2), (7, 2)):
-        out = -(-side // strides)
-        x, kernel, y = (
-            accelerator.ops.convert_to_tensor(rng.normal(size=shape).astype("float32"))
-            for shape in ((2, side, side, 5), (3, 3, 5, 1), (2, out, out, 5))
-        )
-        results = []
-        for lowering in (accelerator.library_convolution, accelerator.shifted_sums):
-            forward = lambda x, kernel, lowering=lowering, strides=strides: lowering(x, kernel, strides)  # noqa: E731
-            results.append([forward(x, kernel), *accelerator.gradients(forward)(x, kernel, y)])
-        for one, other in zip(*results, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-4)
-
-
 def test_the_rate_of_an_accelerator_is_read_from_the_histories_of_the_runs(tmp_path):
     import accelerator
 

@@ -1,4 +1,4 @@
-"""The layers are Keras's own, computed otherwise: batch normalization alone and in a whole network, convolutions.
+"""The layers are Keras's own, computed otherwise: batch normalization alone and in a whole network.
 
 `test_network.py` compares single calls of the normalization; here are random inputs over several steps, the layout of
 weights, and networks that were trained with one and go on with the other.
@@ -172,45 +172,3 @@ def test_a_saved_model_brings_its_layer_back(tmp_path):
     assert type(loaded.layers[0]) is BatchNormalization and loaded.layers[0].momentum == 0.7
     for one, other in zip(network.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize(("kernel", "side", "strides"), [(1, 8, 1), (1, 7, 2), (3, 8, 1), (3, 8, 2), (3, 7, 2)])
-@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D"])
-def test_a_convolution_in_the_way_of_jax_answers_as_keras_does(name, kernel, side, strides, precision, monkeypatch):
-    """Taken on any backend; the gradients of shifted sums are compared in test_benchmarks.py."""
-    settings = {"kernel_size": kernel, "strides": strides, "dtype": precision, "padding": "same", "use_bias": False}
-    layer = getattr(layers, name)(**settings | ({"filters": 6} if name == "Conv2D" else {}))
-    pictures = np.random.default_rng(0).normal(size=(2, side, side, 5)).astype("float32")
-    monkeypatch.setattr(layers, "has_own_convolutions", lambda: False)
-    expected = layer(pictures)
-    monkeypatch.setattr(layers, "has_own_convolutions", lambda: True)
-    monkeypatch.setattr(getattr(keras.layers, name), "call", None)  # Keras is not asked
-    found = layer(pictures)
-    assert found.dtype == expected.dtype and found.shape == expected.shape
-    tolerance = {"float32": 1e-5, "mixed_bfloat16": 0.05}[precision]
-    np.testing.assert_allclose(np.asarray(found, "float32"), np.asarray(expected, "float32"), atol=tolerance)
-
-
-@pytest.mark.parametrize("name", ["Conv2D", "DepthwiseConv2D"])
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"padding": "valid", "use_bias": True},  # Keras's defaults
-        {"use_bias": True},
-        {"activation": "relu"},
-        {"dilation_rate": 2},
-        {"kernel_size": (1, 3)},
-    ],
-    ids=str,
-)
-def test_a_convolution_of_another_kind_is_left_to_keras(name, other, monkeypatch):
-    settings = {"kernel_size": 3, "padding": "same", "use_bias": False} | ({"filters": 6} if name == "Conv2D" else {})
-    pictures = np.random.default_rng(0).normal(size=(2, 8, 8, 5)).astype("float32")
-    theirs = getattr(keras.layers, name)(**settings | other, bias_initializer="ones")
-    expected = theirs(pictures)
-    monkeypatch.setattr(layers, "has_own_convolutions", lambda: True)
-    ours = getattr(layers, name)(**settings | other)
-    ours.build(pictures.shape)
-    ours.set_weights(theirs.get_weights())
-    np.testing.assert_allclose(ours(pictures), expected, atol=1e-5)
