@@ -165,15 +165,15 @@ def shipped_text():
     """The rates of the shipped runs that were trained on an accelerator, as Markdown."""
     head = ["folder of the run", "device", "computed in", "batch", "px", "held out", "training pictures a second"]
     return (
-        "This machine has no accelerator. These rates are from the histories of shipped runs, whose model cards name "
-        "the device: training pictures over the seconds of the median epoch, without the first, which compiles. An "
-        "epoch includes a look at the pictures held out. The rows differ in that, and in the code of their day, so "
-        f"their ratio is not that of the number types.\n\n{table(head, shipped_rows())}"
+        "This machine has no accelerator. These rates are from the histories of shipped and earlier runs, whose model "
+        "card names the device: training pictures over the seconds of the median epoch, without the first, which "
+        "compiles. An epoch includes a look at the pictures held out. The rows differ in that, and in the code of "
+        f"their day, so their ratio is not that of the number types.\n\n{table(head, shipped_rows())}"
     )
 
 
 def shipped_rows(shipped=RUNS):
-    """Rows of text, one for each part of a shipped run on CIFAR-100 that an accelerator trained."""
+    """Rows of text, one for each run on CIFAR-100 in the folder that an accelerator trained."""
     for config in sorted(shipped.rglob("config.json")):
         settings, said = runs.read_config(config.parent)
         seconds = [row["seconds"] for row in runs.read_history(config.parent)[1:]]

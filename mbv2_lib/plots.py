@@ -1,7 +1,6 @@
 """Every figure of the series: a function takes data and returns a matplotlib Figure."""
 
 import io
-import itertools
 import sys
 import textwrap
 
@@ -52,10 +51,7 @@ def save(figure, path):
 
 
 def curves(history):
-    """Loss and top-1 of training and held-out pictures over the epochs of a run (rows of `runs.read_history`).
-
-    Of `runs.whole_history`, too: a dotted line then stands where each further part begins.
-    """
+    """Loss and top-1 of training and held-out pictures over the epochs of a run (rows of `runs.read_history`)."""
     figure, panels = _panels((9, 3.4), 1, 2, framed=True, grid="both")
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 30 else None
@@ -64,9 +60,6 @@ def curves(history):
             axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        for before, row in itertools.pairwise(history):
-            if before.get("part") != row.get("part"):
-                axes.axvline(row["epoch"] - 0.5, color="0.5", lw=1, ls=":")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(frameon=False)
     return figure

@@ -169,21 +169,6 @@ def read_history(run):
         ) from error
 
 
-def parts(run):
-    """The folders of a run in the order of its epochs: `parts/1`, `parts/2` ..., which it continues, and its own.
-
-    So a training can begin on one machine and end on another.
-    """
-    earlier = [part for part in (Path(run) / "parts").glob("*") if part.name.isdecimal()]
-    return [*sorted(earlier, key=lambda part: int(part.name)), Path(run)]
-
-
-def whole_history(run):
-    """The rows of all `parts` of a run, its epochs numbered through; "part" says which part each is of, from 1 on."""
-    rows = [row | {"part": number} for number, part in enumerate(parts(run), 1) for row in read_history(part)]
-    return [row | {"epoch": number} for number, row in enumerate(rows, 1)]
-
-
 def state_of(learner):
     """The variables that the next epoch depends on: weights, statistics, seeds, and all that the optimizer keeps."""
     return [*learner.variables, *learner.optimizer.variables]

@@ -139,7 +139,7 @@ def test_the_rate_of_an_accelerator_is_read_from_the_histories_of_the_runs(tmp_p
         config = tmp_path / name / "config.json"
         config.parent.mkdir()
         for file in ("config.json", "history.csv"):
-            shutil.copy(accelerator.RUNS / "cifar100-128px-h100" / file, config.parent)
+            shutil.copy(accelerator.RUNS / "cifar100-128px" / file, config.parent)
         config.write_text(json.dumps(json.loads(config.read_text()) | {"devices": [device], "holdout": 5000}))
         rows = zip(runs.read_history(tmp_path / name)[:4], seconds, strict=True)
         runs.write_history(tmp_path / name, [row | {"seconds": time} for row, time in rows])

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import callbacks, evaluation, folders, pipeline, plots, recipes, runs, training
+from mbv2_lib import callbacks, evaluation, folders, pipeline, recipes, runs, training
 from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.files import UserError
 
@@ -399,19 +399,6 @@ def test_sound_weights_of_another_name_are_to_be_renamed(data, whole_run, tmp_pa
     weights = shutil.copy(whole_run / "last.weights.h5", tmp_path / "mine.h5")
     with pytest.raises(UserError, match="mine.h5: expected a name that ends in .weights.h5"):
         training.trained_network(config_of(data, "unused"), weights)
-
-
-def test_a_run_that_went_on_from_others_numbers_its_epochs_through(whole_run, tmp_path):
-    newest = shutil.copytree(whole_run, tmp_path / "newest")
-    for number in (10, 9):
-        shutil.copytree(whole_run, newest / "parts" / str(number))
-    (newest / "parts" / "9 copy").mkdir()  # as a file manager makes them
-    assert runs.parts(newest) == [newest / "parts" / "9", newest / "parts" / "10", newest]
-    rows, one = runs.whole_history(newest), runs.read_history(whole_run)
-    assert [row["epoch"] for row in rows] == list(range(1, 3 * len(one) + 1))
-    assert [row["loss"] for row in rows] == 3 * [row["loss"] for row in one]
-    for axes in plots.curves(rows).axes:  # a dotted line where a part begins
-        assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == [3.5, 6.5]
 
 
 # -- run folders that somebody edited, and what a backend says in words of its own -------------------------------------
