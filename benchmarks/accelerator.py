@@ -4,7 +4,7 @@
 
 The levers: bfloat16; XLA (JAX always compiles; on TensorFlow it lacks the warp of the augmentation); several steps an
 execution; pictures that travel with 32 px and grow in the step; and, as a price to know, the augmentation. Shapes are
-static everywhere. Where there is no accelerator, the rates of the shipped runs are read from their histories.
+static everywhere. Where there is no accelerator, the rates of shipped and earlier runs are read from their histories.
 """
 
 import time
@@ -162,7 +162,7 @@ def depthwise_table(batch, size, precision, most=None):
 
 
 def shipped_text():
-    """The rates of the shipped runs that were trained on an accelerator, as Markdown."""
+    """The rates of the shipped and earlier runs that were trained on an accelerator, as Markdown."""
     head = ["folder of the run", "device", "computed in", "batch", "px", "held out", "training pictures a second"]
     return (
         "This machine has no accelerator. These rates are from the histories of shipped and earlier runs, whose model "

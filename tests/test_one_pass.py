@@ -1,4 +1,4 @@
-"""Normalization and convolutions as they are computed on JAX, against Keras's own on TensorFlow, and on JAX itself."""
+"""What is computed in one pass on JAX, against TensorFlow; and the layers that do so, against Keras's on JAX."""
 
 import os
 import subprocess

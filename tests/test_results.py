@@ -108,7 +108,7 @@ def test_the_commands_of_the_model_card_are_the_settings_of_the_run(run):
 
 
 def test_the_card_says_what_was_measured_before():
-    """The rows of its table: each names a run, or the first and the last of several that went on from each other."""
+    """The rows of its table: each names a run, or several that went on from each other."""
     earlier = ROOT / "data" / "reference_runs" / "cifar100-128px" / "earlier"
     card = (earlier.parent / "README.md").read_text(encoding="utf-8")
     chains = (["61-epochs"], ["part-1", "part-2", "part-3"], ["part-4", "part-5"])
@@ -117,7 +117,7 @@ def test_the_card_says_what_was_measured_before():
         parts = [earlier / name for name in chain]
         metrics = json.loads((parts[-1] / "metrics.json").read_text())
         row = next(line for line in card.splitlines() if line.startswith(f"| [{chain[0]}]"))
-        assert all(f"(earlier/{name})" in row for name in (chain[0], chain[-1]))
+        assert all(f"(earlier/{name})" in row for name in chain)
         assert f"| {percent(metrics['top1'])} | {percent(metrics['top5'])} |" in row
         assert sum(len(runs.read_history(part)) for part in parts) == int(re.search(r"\| (\d+)( more)? \|", row)[1])
         minutes = {"gpu:0": 0, "cpu:0": 0}
@@ -155,9 +155,9 @@ def test_the_run_on_a_gpu_took_and_reached_what_its_card_says():
     card = said_by(run)
     first, *others = [row["seconds"] for row in runs.read_history(run)]
     assert f"which compiles, took {first:.0f} seconds" in card
-    assert f"the others took {min(others):.1f} to {max(others):.1f}, half of them less than 3.4" in card
     half = statistics.median(others)
-    assert half < 3.4 and f"at 128 px took {half:.0f} seconds" in " ".join(README.split())
+    assert f"the others took {min(others):.1f} to {max(others):.1f}, at the median {half:.1f}" in card
+    assert f"at 128 px took {half:.0f} seconds" in " ".join(README.split())
 
 
 def test_the_readme_says_of_the_leak_what_the_notebook_measured():
