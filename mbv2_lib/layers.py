@@ -11,7 +11,7 @@ def has_fused_normalization():
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` over the last axis of (n, h, w, c), computed in one pass where that is faster.
+    """`keras.layers.BatchNormalization` over the last axis of (n, h, w, c), with fewer readings where that is faster.
 
     Outputs, gradients, moving statistics and the layout of the weights are those of the Keras layer, so a file that
     was trained with one loads in the other. TensorFlow's fused operation reports the variance of a batch with
@@ -86,7 +86,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
             return super().call(inputs)
         from mbv2_lib import one_pass
 
-        return one_pass.depthwise_convolution(inputs, keras.ops.cast(self.kernel, "float32"), self.strides[0])
+        return one_pass.depthwise_convolution(inputs, keras.ops.convert_to_tensor(self.kernel), self.strides[0])
 
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")

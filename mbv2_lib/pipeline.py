@@ -152,7 +152,7 @@ def training_batches(split, plan, first_epoch=0):
 
 
 def _read_ahead(paths, planned, size):
-    """The planned batches with their pictures read from `paths` and warped, in a tf.data.Dataset."""
+    """The planned batches with their pictures read from `paths` and warped, while earlier ones are computed on."""
     import tensorflow as tf
 
     first = next(planned)
@@ -164,7 +164,19 @@ def _read_ahead(paths, planned, size):
         return {"pictures": pictures_of(rows, *warps), **dice}, targets
 
     batches = tf.data.Dataset.from_generator(lambda: itertools.chain([first], planned), output_signature=signature)
-    return batches.map(read, num_parallel_calls=os.cpu_count()).prefetch(2)
+    batches = batches.map(read, num_parallel_calls=os.cpu_count()).prefetch(2)
+    return batches if augmentation.keras.config.backend() == "tensorflow" else _in_own_memory(batches)
+
+
+def _in_own_memory(batches):
+    """The batches of a tf.data.Dataset as arrays of NumPy that nobody else writes to.
+
+    JAX computes on an array where it lies, and later than it is asked to: by then TensorFlow may have put another batch
+    there, and the loss is no number.
+    """
+    import tensorflow as tf
+
+    return (tf.nest.map_structure(np.array, batch) for batch in batches.as_numpy_iterator())
 
 
 def evaluation_batches(split, batch, size):

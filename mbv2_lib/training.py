@@ -89,8 +89,9 @@ def build_learner(config, steps):
 
 
 def steps_between_looks(steps):
-    """How many of an epoch's `steps` the device does before the host asks for the loss; a divisor of `steps`.
+    """How many of an epoch's `steps` the device does before the host asks for the loss, 20 at most.
 
+    A divisor of `steps`, for Keras would fill up the last group with steps of the next epoch.
     To ask is to wait until the device has done all that it was given; meanwhile nothing new reaches it. Asked after
     each step, an H100 stood idle for a third of the time. On a CPU nobody waits: it does the host's work, too.
     """

@@ -277,6 +277,19 @@ def test_a_run_from_folders_goes_on_with_the_dice_that_it_would_have_thrown(fold
             np.testing.assert_array_equal(one, other)
 
 
+def test_on_jax_batches_from_folders_are_the_same_in_memory_of_their_own(folder, monkeypatch):
+    """JAX computes on them later than TensorFlow keeps them: in shared memory a loss became nan within an epoch."""
+    data = pipeline.open_data(folder)
+    plan = plan_of(data.train.labels, size=48, augmentation=RECIPES["modern"].augmentation, seed=3)
+    expected = iter(pipeline.training_batches(data.train, plan))
+    monkeypatch.setattr(augmentation.keras.config, "backend", lambda: "jax")
+    found = pipeline.training_batches(data.train, plan)
+    for _ in range(plan.steps):
+        for one, other in zip(keras.tree.flatten(next(found)), keras.tree.flatten(next(expected)), strict=True):
+            assert isinstance(one, np.ndarray) and one.flags.owndata
+            np.testing.assert_array_equal(one, other)
+
+
 def test_a_picture_that_can_not_be_read_is_named(tmp_path):
     (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", pictures(1, 24)[0])[1].tobytes()[:-9])
     for name, why in (("cut.jpg", "truncated"), ("gone.jpg", "opened")):

@@ -83,12 +83,13 @@ from mbv2_lib.backend import keras
 assert keras.config.backend() == "jax"
 rng = np.random.default_rng(0)
 
-def check_alike(name, x, tolerance, settings, more={}, asked={}, own=True):
+def check_alike(name, x, tolerance, settings, more={}, asked={}, own=True, trainable=True):
     theirs, ours = getattr(keras.layers, name)(**settings, **more), getattr(layers, name)(**settings)
     for layer in (theirs, ours):
         layer.build(x.shape)
     ours.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in theirs.weights])
     theirs.set_weights(ours.get_weights())
+    ours.trainable = theirs.trainable = trainable
     expected = theirs(x, **asked)
     if own:  # then Keras must not be asked
         with mock.patch.object(getattr(keras.layers, name), "call", None):
@@ -112,6 +113,8 @@ for dtype, tolerance in (("float32", 1e-5), ("mixed_bfloat16", 0.01)):
             check_alike(name, x, tolerance, plain | {"kernel_size": size, "strides": strides})
         for other in ({"use_bias": True}, {"padding": "valid"}, {"activation": "relu"}, {"dilation_rate": 2}):
             check_alike(name, x, tolerance, plain | {"kernel_size": 3} | other, own=False)
+frozen = {"asked": {"training": True}, "own": False, "trainable": False}
+check_alike("BatchNormalization", x, 1e-5, {}, {"momentum": 0.9}, **frozen)
 x = rng.normal(1, 2, (4, 6, 8, 8)).astype("float32")
 check_alike("BatchNormalization", x, 1e-5, {"axis": 1}, {"momentum": 0.9}, {"training": True}, own=False)
 print("alike")
@@ -127,3 +130,14 @@ def test_the_layers_on_jax_answer_as_those_of_keras():
         text=True,
     )
     assert done.stdout == "alike\n", done.stderr
+
+
+def test_in_bfloat16_a_depthwise_convolution_is_added_up_in_more_digits():
+    """One rounding at the end, to 8 digits of 2; nine in a row would lose more than one."""
+    rng = np.random.default_rng(0)
+    x, kernel = (
+        np.asarray(jax.numpy.asarray(rng.uniform(1, 2, shape), "bfloat16")) for shape in ((2, 16, 16, 8), (3, 3, 8, 1))
+    )
+    exact = tf.nn.depthwise_conv2d(x.astype("float64"), kernel.astype("float64"), (1, 1, 1, 1), "SAME").numpy()
+    found = np.asarray(one_pass.depthwise_convolution(x, kernel, 1)).astype("float64")
+    assert np.abs(found / exact - 1).max() <= 2**-8
