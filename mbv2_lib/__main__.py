@@ -44,7 +44,7 @@ class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaints take one line, like every other error."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 def parser():
@@ -67,7 +67,7 @@ def parser():
     add("--source", type=place, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
     kinds = ("nearest", "linear", "cubic", "area", "lanczos")
     add("--interpolation", default="cubic", choices=kinds, help="how new pixels are made (cubic)")
-    add("--quality", type=int, choices=range(1, 101), metavar="1..100", default=95, help="of the JPEGs (95)")
+    add("--quality", type=up_to(100), default=95, help="of the JPEGs, 1 to 100 (95)")
     add("--workers", type=whole, help="threads; else one a core")
     add("--per-class", type=whole, help="at most so many pictures of each class in each split")
     add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
@@ -118,7 +118,7 @@ def parser():
 
     add = command(predict).add_argument
     add("--model", type=place, required=True, help="a .tflite or .onnx file that export wrote")
-    add("--threads", type=int, choices=range(1, 257), metavar="1..256", default=1, help="threads that compute (1)")
+    add("--threads", type=up_to(256), default=1, help="threads that compute (1)")
     add("pictures", nargs="+", metavar="picture", help="JPEG, PNG or BMP files of any size")
     return top
 
@@ -145,7 +145,11 @@ def within(kind, expected, fits):
     return read
 
 
-whole = within(int, "a whole number of at least 1", lambda number: number >= 1)
+def up_to(most):
+    return within(int, f"a whole number from 1 to {most}", lambda number: 1 <= number <= most)
+
+
+whole = up_to(2**31 - 1)
 share = within(float, "a number from 0 to below 1", lambda number: 0 <= number < 1)
 seed = within(int, f"a whole number from 0 to {2**32 - 1}", lambda number: 0 <= number < 2**32)
 above_zero = within(float, "a number above 0", lambda number: 0 < number < float("inf"))
@@ -165,6 +169,8 @@ def prepare(said):
     """Write a data set as folders of JPEGs."""
     from mbv2_lib import cifar100, folders, shapes100
 
+    settings = {name: getattr(said, name) for name in ("size", "interpolation", "quality", "workers")}
+    folders.expect_settings(**settings)  # before anything is fetched or drawn
     if said.dataset == "shapes100":
         if said.source:
             raise UserError(f"--source {said.source}: Shapes-100 is drawn, not read; leave --source out")
@@ -177,7 +183,6 @@ def prepare(said):
     if said.leak_demo:
         splits["validation"] = copies_of_training(**splits)
         source += ", validation copied from training to demonstrate a leak"
-    settings = {name: getattr(said, name) for name in ("size", "interpolation", "quality", "workers")}
     folders.write_folders(said.out, splits, names, source=source, **settings)
     if said.leak_demo:
         print("For demonstration: validation/ holds copies of training pictures; no accuracy measured on it means much")
@@ -208,7 +213,7 @@ def check(said):
 
     findings = checking.check(said.folder)
     for finding in findings:
-        print(finding.message)
+        print(" ".join(finding.message.splitlines()))
     print(f"{said.folder}: {len(findings)} findings" if findings else f"{said.folder}: nothing wrong found")
     return int(bool(findings))
 
@@ -288,7 +293,7 @@ def predict(said):
             print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
             status = 2
             continue
-        print(path)
+        print(" ".join(path.splitlines()))
         for name, probability in inference.top(model.predict(picture[None])[0], model.classes):
             print(f"  {probability:6.1%}  {name}")
     return status

@@ -1,5 +1,6 @@
 """Keras, imported without the log lines that TensorFlow prints as it starts (they would stand in every notebook)."""
 
+import contextlib
 import os
 
 from mbv2_lib.files import UserError
@@ -22,9 +23,9 @@ def start():
             raise UserError(f"Keras cannot start ({error}); {MEND}") from error
         if keras.config.backend() not in BACKENDS:
             raise UserError(f"expected Keras on {' or '.join(BACKENDS)}, found {keras.config.backend()}; {MEND}")
-        if keras.config.backend() == "tensorflow":
+        with contextlib.suppress(ImportError):  # on JAX Keras reads batches with it, where it is there
             import tensorflow as tf
-
+        if keras.config.backend() == "tensorflow":
             tf.config.list_physical_devices()
             signature = tf.TensorSpec((), "int32")
             list(tf.data.Dataset.from_generator(lambda: iter([0]), output_signature=signature))

@@ -49,9 +49,7 @@ class KeepRun(keras.callbacks.Callback):
         runs.write_history(run, self.rows)
         runs.write_state(run, len(self.rows), runs.state_of(self.model))
         self._say()
-        if self.config.patience and epochs_since_best(self.rows) >= self.config.patience:
-            print(f"No better top-1 for {self.config.patience} epochs: stopped early")
-            self.model.stop_training = True
+        self.model.stop_training = stops_early(self.config, self.rows)
 
     def _say(self):
         row = self.rows[-1]
@@ -89,6 +87,14 @@ def epochs_since_best(rows):
     return len(scores) - 1 - scores.index(max(scores))
 
 
+def stops_early(config, rows):
+    """Whether the run is over, since it got no better for as many epochs as `config.patience`; says so where it is."""
+    over = bool(rows and config.patience) and epochs_since_best(rows) >= config.patience
+    if over:
+        print(f"No better top-1 for {config.patience} epochs: stopped early")
+    return over
+
+
 class Gatherer(keras.Model):
     """A learner that answers as in training: its normalizations gather statistics, and its weights stand still."""
 
@@ -102,7 +108,7 @@ class Gatherer(keras.Model):
         return self.learner(inputs, training=True)
 
     def gather(self, batches, steps=40):
-        """Bring the statistics up to the weights: after 40 steps 1.5 % of the old is left."""
+        """Bring the statistics up to the weights, with the first `steps` of the batches: 40 leave 1.5 % of the old."""
         self.predict(((inputs,) for inputs, _ in itertools.islice(batches, steps)), steps=steps, verbose=0)
 
 

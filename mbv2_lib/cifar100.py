@@ -62,7 +62,7 @@ SOURCES = (  # (URL, SHA-256 of the archive where it is known), in the order of 
 MOST_BYTES, MOST_MEMBERS = 400_000_000, 100_000  # an honest archive has half as much, unpacked
 ENOUGH, TRIES, PAUSE = 1 << 20, 3, 1.0  # bytes, tries, seconds; see `_download`
 LAYOUTS = "train.bin and test.bin, or pictures as train/<superclass>/<class>/<image>.png and test/..."
-MEND = "give a folder or an archive that you have with --source PATH, or work offline with --dataset shapes100"
+MEND = "give a folder or an archive of CIFAR-100 that you have, or take the word shapes100, which needs neither"
 
 
 def load(source=None, cache=None, silence=30):

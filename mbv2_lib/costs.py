@@ -33,6 +33,10 @@ class NetworkCost(NamedTuple):
         return sum(layer.parameters for layer in self.layers)
 
     @property
+    def trainable_parameters(self):
+        return sum(layer.trainable_parameters for layer in self.layers)
+
+    @property
     def madds(self):
         return sum(layer.madds for layer in self.layers)
 

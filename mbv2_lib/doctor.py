@@ -18,6 +18,8 @@ PROBE = """
 import json
 def devices():
     import keras
+    if keras.backend.backend() not in ("tensorflow", "jax"):
+        raise ValueError("expected tensorflow or jax, found " + keras.backend.backend())
     return [keras.backend.backend(), keras.distribution.list_devices()]
 def tensorflow():
     import tensorflow

@@ -113,7 +113,7 @@ def difference(expected, found):
     """What tells `found` from `expected`, as a piece of a sentence, or None. Numbers may differ by rounding."""
     as_a_whole = f"expected {short(expected)}, found {short(found)}"
     if isinstance(expected, bool) or isinstance(found, str | dict):
-        return None if expected == found else as_a_whole
+        return None if np.ndim(expected) == 0 and expected == found else as_a_whole
     one, other = np.asarray(expected), np.asarray(found)
     if one.shape != other.shape:
         return f"expected a result of shape {one.shape}, found {other.shape}" if one.ndim else as_a_whole

@@ -45,6 +45,8 @@ def write_folders(
     """
     out = Path(out)
     expect_settings(size, interpolation, quality, workers)
+    if Path(out).is_file():
+        raise UserError(f"{out}: expected a folder to write, found a file; choose another one")
     settings = {
         "format": 1,
         "source": str(source),

@@ -30,12 +30,12 @@ LAYER = re.compile(r"/(stem|head|pool|classifier|block_\d+_(?:expand|depthwise|p
 class PortableModel:
     """A model file, ready to answer.
 
-    path: the file. described: what it says of itself, with "classes" (names in order), "size" and "numbers".
+    described: what the file says of itself, with "classes" (names in order), "size" and "numbers".
     run: a function of one picture (1, size, size, 3) uint8 that returns probabilities (1, classes).
     """
 
-    def __init__(self, path, described, run):
-        self.path, self.described, self.run = Path(path), described, run
+    def __init__(self, described, run):
+        self.described, self.run = described, run
         self.classes, self.size = described["classes"], described["size"]
 
     def predict(self, pictures):
@@ -52,29 +52,33 @@ def open_model(path, threads=1):
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: expected a model file, found none; `mbv2 export --run DIR` writes one")
-    session = (_open_onnx if path.suffix == ".onnx" else _open_litert)(path, threads)
-    described = session.described
-    if not isinstance(described, dict) or not {"classes", "size", "numbers"} <= described.keys():
+    described, run = (_open_onnx if path.suffix.lower() == ".onnx" else _open_litert)(path, threads)
+    if not is_label(described):
         raise UserError(f"{path}: expected a model that `mbv2 export` wrote, found one that does not name its classes")
-    size, outputs = described["size"], session.output_shape[-1]
-    if outputs != len(described["classes"]) or list(session.input_shape[1:]) != [size, size, 3]:
+    size, classes = described["size"], len(described["classes"])
+    try:
+        found = np.shape(run(np.zeros((1, size, size, 3), np.uint8)))
+    except Exception as error:  # what the runtimes raise for a picture that they do not take shares no other class
+        found = type(error).__name__
+    if found != (1, classes):
         raise UserError(
-            f"{path}: names {len(described['classes'])} classes and {size} pixels, but answers with {outputs} classes "
-            f"for pictures of shape {tuple(session.input_shape[1:])}; export it anew"
+            f"{path}: names {classes} classes and pictures of {size} pixels, but answers such a picture with {found}; "
+            "export it anew"
         )
-    return PortableModel(path, described, session.run)
+    return PortableModel(described, run)
 
 
-class Session(NamedTuple):
-    """A runtime with a model in it: shapes, what the file says of itself (None: nothing), and how to run it."""
-
-    input_shape: tuple
-    output_shape: tuple
-    described: object
-    run: object
+def is_label(described):
+    """Whether this is what an exported model says of itself."""
+    if not isinstance(described, dict) or not {"classes", "size", "numbers"} <= described.keys():
+        return False
+    classes, size = described["classes"], described["size"]
+    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    return named and type(size) is int and 0 < size <= 4096
 
 
 def _open_litert(path, threads):
+    """What the file says of itself (None: nothing), and a function that runs it; so does `_open_onnx`."""
     interpreter = interpreter_of(path, num_threads=threads)
     given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
@@ -83,7 +87,7 @@ def _open_litert(path, threads):
         interpreter.invoke()
         return interpreter.get_tensor(answer["index"])
 
-    return Session(tuple(given["shape"]), tuple(answer["shape"]), read_label(path), run)
+    return read_label(path), run
 
 
 class Runtime(NamedTuple):
@@ -135,10 +139,10 @@ def _open_onnx(path, threads):
         with quiet():
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             label = json.loads(session.get_modelmeta().custom_metadata_map.get(LABEL, "null"))
+        entrance = session.get_inputs()[0].name
     except Exception as error:  # its exceptions share no other class
         raise UserError(f"{path}: expected an ONNX model, found something else ({error})") from error
-    given, answer = session.get_inputs()[0], session.get_outputs()[0]
-    return Session(given.shape, answer.shape, label, lambda picture: session.run(None, {given.name: picture})[0])
+    return label, lambda picture: session.run(None, {entrance: picture})[0]
 
 
 def with_label(model, described):
@@ -184,15 +188,20 @@ def activations(path, picture):
     interpreter = interpreter_of(path, plain=True, experimental_preserve_all_tensors=True)
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None])
     interpreter.invoke()
-    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     found = {}
-    for operation in interpreter._get_ops_details():  # nothing public tells what an operation puts out
-        detail = details[operation["outputs"][0]]
+    for _, detail in _outputs(interpreter):
         if match := LAYER.search(detail["name"]):
             scale, zero = detail["quantization"]
             codes = interpreter.get_tensor(detail["index"])[0].astype(np.float32)
             found[match[1]] = (codes - zero) * scale if scale else codes
     return found
+
+
+def _outputs(interpreter):
+    """The name of each operation, in order, and the details of the tensor that it puts out. Nothing public tells."""
+    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+    for operation in interpreter._get_ops_details():
+        yield operation["op_name"], details[operation["outputs"][0]]
 
 
 def layer_errors(path, other, pictures):
@@ -215,12 +224,10 @@ def ranges(path):
     Values beyond are cut off. Operations that compute in floats have no such ends, and are left out.
     """
     interpreter = interpreter_of(path, plain=True)
-    details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
     found = []
-    for operation in interpreter._get_ops_details():
-        detail = details[operation["outputs"][0]]
+    for operation, detail in _outputs(interpreter):
         scale, zero = detail["quantization"]
         if scale:
             codes = np.iinfo(detail["dtype"])
-            found.append((operation["op_name"], (codes.min - zero) * scale, (codes.max - zero) * scale))
+            found.append((operation, (codes.min - zero) * scale, (codes.max - zero) * scale))
     return found

@@ -5,7 +5,6 @@ Every file appears whole or not at all. The state is written last: what it does 
 
 import csv
 import dataclasses
-import math
 from pathlib import Path
 
 import h5py
@@ -55,7 +54,9 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
 }
 MAY_BE_ZERO = ("dropout", "seed", "holdout")
-BELOW = {"dropout": 1, "seed": 2**32}
+BELOW = {"dropout": 1, "seed": 2**32, "size": 4097, "alpha": 10, "expansion": 100}
+BELOW |= dict.fromkeys(("classes", "tclasses"), 10**5)
+OTHERS_BELOW = 2**31  # a number above that is a slip of the keyboard
 
 
 def new_config(given):
@@ -110,15 +111,20 @@ def read_config(run):
     if not path.is_file():
         raise UserError(f"{run}: expected a run folder with config.json, found none; name the --run of `mbv2 train`")
     said = read_json(path)
+    said = said if isinstance(said, dict) else {}
     for field in dataclasses.fields(TrainConfig):
-        found = said.get(field.name, "nothing") if isinstance(said, dict) else "a list or a value"
-        if not may_stand_for(field, found):
+        if field.name not in said or not may_stand_for(field, said[field.name]):
             raise UserError(
-                f"{path}: expected {field.name} as `mbv2 train` writes it, found {found!r}; was the file edited? Put "
-                "the setting right or begin anew"
+                f"{path}: expected {field.name} as `mbv2 train` writes it, found {said.get(field.name, 'nothing')!r}; "
+                "was the file edited? Put the setting right or begin anew"
             )
-    if missing := {"class_names", "data_digest"} - said.keys():
-        raise UserError(f"{path}: expected {' and '.join(sorted(missing))}, found none; restore the file or begin anew")
+    names = said.get("class_names")
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not named or not isinstance(said.get("data_digest"), str):
+        raise UserError(
+            f"{path}: expected class_names and data_digest as `mbv2 train` writes them, found others or none; restore "
+            "the file or begin anew"
+        )
     return TrainConfig(**{field.name: said[field.name] for field in dataclasses.fields(TrainConfig)}), said
 
 
@@ -129,7 +135,7 @@ def may_stand_for(field, value):
     if isinstance(value, bool):  # Python counts it among the whole numbers
         return False
     zero = value == 0 and field.name in MAY_BE_ZERO
-    if isinstance(value, int | float) and not (zero or 0 < value < BELOW.get(field.name, math.inf)):
+    if isinstance(value, int | float) and not (zero or 0 < value < BELOW.get(field.name, OTHERS_BELOW)):
         return False
     return isinstance(value, field.type) or (isinstance(value, int) and isinstance(1.0, field.type))
 
@@ -141,10 +147,10 @@ def what_may_stand_for(field):
     if isinstance("", field.type):
         return "text"
     least = "0 or more" if field.name in MAY_BE_ZERO else "above 0"
-    return f"a number, {least}" + (f" and below {BELOW[field.name]}" if field.name in BELOW else "")
+    return f"a number, {least} and below {BELOW.get(field.name, OTHERS_BELOW)}"
 
 
-DRAWN = ("epoch", "loss", "top1", "val_loss", "val_top1")  # the columns of history.csv that its curves need
+COLUMNS = ("epoch", "loss", "top1", "val_loss", "val_top1", "val_top5", "learning_rate", "seconds")  # of history.csv
 
 
 def write_history(run, rows):
@@ -160,8 +166,8 @@ def read_history(run):
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        if rows and (missing := [name for name in DRAWN if name not in rows[0]]):
-            raise KeyError(*missing)
+        if rows and (others := set(COLUMNS) ^ set(rows[0])):
+            raise KeyError(*others)
         return [row | {"epoch": int(row["epoch"])} for row in rows]
     except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
         raise UserError(

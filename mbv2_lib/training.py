@@ -13,7 +13,7 @@ import numpy as np
 from mbv2_lib import __version__, augmentation, checking, evaluation, pipeline, plots, runs
 from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.backend import keras
-from mbv2_lib.callbacks import KeepRun, Progress
+from mbv2_lib.callbacks import KeepRun, Progress, stops_early
 from mbv2_lib.files import UserError, write_json
 from mbv2_lib.network import mobilenet_v2, replace_head
 from mbv2_lib.recipes import RECIPES
@@ -151,7 +151,7 @@ def train(config, resume=False, callbacks=()):
         begin(config, data, learner)
     announce(config, data, learner, done)
     batches = functools.partial(pipeline.training_batches, data.train, plan)
-    if done < config.epochs:
+    if done < config.epochs and not stops_early(config, runs.read_history(config.run)[:done]):
         with told_in_one_line(config):
             learner.fit(
                 batches(first_epoch=done),
@@ -215,6 +215,8 @@ def check_settings(config):
 
 def check_fits(config, data):
     """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
+    if len(data.classes) < 2:
+        raise UserError(f"{config.data}: expected at least 2 classes to tell apart, found 1; add pictures of another")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
     check_readable(data, config.data)
@@ -269,7 +271,8 @@ def go_on(config, data, learner, done, values):
         raise UserError(f"{config.run}/history.csv: expected a row for each of {done} epochs; restore it or begin anew")
     if done:
         variables = runs.state_of(learner)
-        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        numbers = all(np.issubdtype(value.dtype, np.number) for value in values)
+        if not numbers or [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
             raise UserError(f"{config.run}/state.npz: expected the state of this network, found another's; begin anew")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)

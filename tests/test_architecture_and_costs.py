@@ -85,6 +85,7 @@ def test_every_layer_agrees_with_the_built_model(alpha, expansion, resolution, c
     assert set(built) == {"pictures", "rescale", "dropout"}  # nothing that costs was left out
     assert cost.parameters == model.count_params()
     assert cost.peak_activation_bytes == peak_in_keras(model)
+    assert cost.trainable_parameters == sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def test_the_whole_grid_is_consistent():

@@ -38,7 +38,7 @@ pictures, labels = shapes100.draw(10)
 probabilities = np.random.default_rng(0).dirichlet(np.full(100, 0.05), len(labels))
 kernel = np.random.default_rng(0).standard_normal((3, 3, 96)) * np.geomspace(0.02, 1, 96)
 described = {"classes": ["red", "green", "blue"], "size": 32}
-colours = PortableModel("", described, lambda picture: picture.mean(axis=(1, 2)) / picture.mean(axis=(1, 2)).sum())
+colours = PortableModel(described, lambda picture: picture.mean(axis=(1, 2)) / picture.mean(axis=(1, 2)).sum())
 models = {"float32": colours, "int8": colours}
 samples = {"gold": np.full((9, 9, 3), (212, 175, 55), np.uint8), "forest": np.full((9, 9, 3), (34, 139, 34), np.uint8)}
 """

@@ -1,5 +1,6 @@
 """What is wrong with a folder is found, by name, and nothing is said of a folder that is right."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -232,3 +233,10 @@ def test_every_copy_is_found_across_the_blocks_of_the_search():
     ]
     found = checking.near_copies(looks, looks, block=7)
     assert [(look.path, twins) for look, twins in found] == [(str(index), [str(index)]) for index in range(50)]
+
+
+def test_a_pipe_among_the_pictures_is_named_and_not_waited_for(tree):
+    pipe = tree / "train" / CLASSES[0] / "pipe.png"
+    os.mkfifo(pipe)
+    assert "unreadable" in kinds(tree)
+    assert find_unreadable([pipe], progress=False) == [pipe]

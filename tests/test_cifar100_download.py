@@ -230,7 +230,7 @@ def test_when_every_source_fails_the_error_names_all_and_the_ways_out(server, tm
         cifar100.load(cache=tmp_path)
     text = str(caught.value)
     assert "\n" not in text and "first.tgz" in text and "second.tgz" in text and "404" in text
-    assert "--source" in text and "shapes100" in text
+    assert "folder or an archive" in text and "shapes100" in text
     assert files_in(tmp_path) == []
 
 

@@ -250,7 +250,17 @@ def test_a_model_whose_class_names_are_not_as_many_as_its_answers(exported, samp
     model = tmp_path / "ten.tflite"
     model.write_bytes(inference.with_label(bare, described | {"classes": described["classes"][:10]}))
     line = complaint(capfd, "predict", "--model", model, *samples)
-    assert "10 classes" in line and "100 classes" in line
+    assert "10 classes" in line and "(1, 100)" in line
+
+
+@pytest.mark.parametrize(
+    "label", [{"classes": 5}, {"classes": None}, {"classes": {"a": 1}}, {"size": 32.0}, {"size": [32]}, {"size": 10**9}]
+)
+def test_a_model_whose_label_was_spoilt(label, exported, samples, tmp_path, capfd):
+    content, described = exported[0].read_bytes(), inference.read_label(exported[0])
+    model = tmp_path / "spoilt.tflite"
+    model.write_bytes(inference.with_label(content[: content.rfind(b"PK\x03\x04")], described | label))
+    assert "does not name its classes" in complaint(capfd, "predict", "--model", model, *samples)
 
 
 def test_a_missing_runtime_is_named_with_the_way_to_install_it(exported, samples, monkeypatch, capfd):

@@ -71,6 +71,7 @@ def test_a_right_answer_is_right(name, answer, capsys):
             "for picture=an array of shape (4, 5, 3) expected 35 at (0, 0, 0), found 78.",
         ),
         ("swap", lambda picture: picture[0], "expected a result of shape (4, 5, 3), found (5, 3)."),
+        ("swap", lambda picture: "abc", "found abc."),
         ("swap", lambda picture: [1, [2, 3]], "looking at your answer raised ValueError"),
     ],
 )

@@ -186,7 +186,10 @@ def test_early_stopping_counts_epochs_without_a_better_top1():
 def test_early_stopping_ends_a_run_that_gets_no_better(data, tmp_path):
     run = tmp_path / "early"
     training.train(config_of(data, run, epochs=50, learning_rate=1e-12, patience=2))
-    assert len(runs.read_history(run)) < 10
+    rows = runs.read_history(run)
+    assert len(rows) < 10
+    training.train(runs.read_config(run)[0], resume=True)  # it is over: nothing is added
+    assert runs.read_history(run) == rows
 
 
 # -- the recipes -------------------------------------------------------------------------------------------------------
@@ -299,8 +302,8 @@ def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
 @pytest.mark.parametrize(
     ("name", "wrong", "expected"),
     [
-        ("batch", 0, "a number, above 0"),
-        ("expansion", 0, "a number, above 0"),
+        ("batch", 0, "a number, above 0 and below 2147483648"),
+        ("expansion", 0, "a number, above 0 and below 100"),
         ("dropout", 1.5, "a number, 0 or more and below 1"),
         ("weights", 3, "text"),
         ("precision", "fp32", "one of auto, float32, bfloat16"),
@@ -410,19 +413,17 @@ def damaged(whole_run, tmp_path):
     return shutil.copytree(whole_run, tmp_path / "damaged")
 
 
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [("[1, 2]", "a list or a value"), ('{"classes": 4}', "nothing"), ("3", "a list or a value")],
-)
-def test_settings_that_are_none_are_named(content, found, damaged):
+@pytest.mark.parametrize("content", ["[1, 2]", '{"classes": 4}', "3"])
+def test_settings_that_are_none_are_named(content, damaged):
     (damaged / "config.json").write_text(content)
-    with pytest.raises(UserError, match=f"config.json: expected .* found '{found}'"):
+    with pytest.raises(UserError, match="config.json: expected .* found 'nothing'"):
         runs.read_config(damaged)
 
 
 KINDS = [("alpha", "wide"), ("classes", 4.5), ("weights", 3), ("seed", None), ("epochs", True)]
 RANGES = [("size", 0), ("batch", -1), ("tclasses", 0), ("learning_rate", 0.0), ("alpha", float("nan")), ("seed", -1)]
-RANGES += [("dropout", 1.0), ("seed", 2**32), ("alpha", float("inf"))]
+RANGES += [("dropout", 1.0), ("seed", 2**32), ("alpha", float("inf")), ("alpha", 1e6), ("expansion", 10**30)]
+RANGES += [("size", 4097), ("batch", 10**400), ("epochs", 2**31)]
 WORDS = [("block", "round"), ("recipe", "best"), ("precision", ["float32"])]
 
 
@@ -447,12 +448,44 @@ def test_a_whole_number_is_a_width_too(damaged):
     assert runs.read_config(damaged)[0].alpha == 1
 
 
-@pytest.mark.parametrize("missing", ["class_names", "data_digest"])
-def test_settings_without_what_they_met_are_named(missing, damaged):
+@pytest.mark.parametrize("missing", ["data", "run", "weights", "classes"])
+def test_a_setting_that_is_missing_is_named(missing, damaged):
     written = json.loads((damaged / "config.json").read_text())
     (damaged / "config.json").write_text(json.dumps({name: written[name] for name in written if name != missing}))
-    with pytest.raises(UserError, match=f"config.json: expected {missing}, found none"):
+    with pytest.raises(UserError, match=f"expected {missing} as .* found 'nothing'"):
         runs.read_config(damaged)
+
+
+@pytest.mark.parametrize(
+    "met", [{"class_names": 5}, {"class_names": [1, 2]}, {"class_names": None}, {"data_digest": {}}]
+)
+def test_settings_without_what_they_met_are_named(met, damaged):
+    written = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(written | met))
+    with pytest.raises(UserError, match="config.json: expected class_names and data_digest"):
+        runs.read_config(damaged)
+
+
+@pytest.mark.parametrize("edit", [lambda row: row | {"more": 1}, lambda row: dict(list(row.items())[:-1])])
+def test_a_history_with_other_columns_is_named_before_an_epoch_is_trained(edit, damaged):
+    runs.write_history(damaged, [edit(row) for row in runs.read_history(damaged)])
+    with pytest.raises(UserError, match="history.csv: expected a number in every column"):
+        runs.read_history(damaged)
+
+
+def test_a_state_of_words_is_named(data, damaged):
+    learner = training.build_learner(config_of(data, damaged, recipe="modern"), steps=3)
+    done, values = runs.read_state(damaged)
+    values[0] = values[0].astype(str)
+    with pytest.raises(UserError, match="expected the state of this network"):
+        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner, done, values)
+
+
+def test_a_single_class_is_refused(data, tmp_path):
+    for split in ("train", "validation"):
+        shutil.copytree(data / split / "red", tmp_path / "one" / split / "red")
+    with pytest.raises(UserError, match="expected at least 2 classes to tell apart, found 1"):
+        training.train(config_of(tmp_path / "one", tmp_path / "run", classes=1))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"epochs"])

@@ -26,7 +26,7 @@ def answer(picture, weights):
 
 
 def model(size, weights):
-    return PortableModel("x", {"classes": CLASSES, "size": size}, lambda picture: answer(picture, weights))
+    return PortableModel({"classes": CLASSES, "size": size}, lambda picture: answer(picture, weights))
 
 
 MODELS = {"float32": model(32, WEIGHTS), "int8": model(32, WEIGHTS.round())}
@@ -92,9 +92,7 @@ def test_the_five_likeliest_come_with_their_probabilities_and_times():
 def test_models_of_two_sizes_are_each_fed_with_their_own():
     sizes = []
     models = {
-        side: PortableModel(
-            "x", {"classes": CLASSES, "size": side}, lambda fed: sizes.append(fed.shape) or np.eye(7)[:1]
-        )
+        side: PortableModel({"classes": CLASSES, "size": side}, lambda fed: sizes.append(fed.shape) or np.eye(7)[:1])
         for side in (16, 48)
     }
     try_it.ask(models, noise(20, 30), "it")
