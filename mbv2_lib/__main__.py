@@ -24,8 +24,15 @@ def main(argv=None):
     except MemoryError as error:
         print(f"mbv2: not enough memory ({error}); ask for fewer or smaller pictures", file=sys.stderr)
         return 2
-    except (UserError, OSError) as error:
+    except UserError as error:
         print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except OSError as error:  # what no other place foresaw: the system's word for it, and where to look
+        place = " ".join(str(error.filename or "a file").split())
+        print(
+            f"mbv2: {place}: {error.strerror or error}; check its name, its permissions and the room on its disk",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("mbv2: stopped", file=sys.stderr)
