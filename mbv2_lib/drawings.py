@@ -343,14 +343,14 @@ def _candidates(page, choice):
     for tick in (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8):
         if least <= np.log10(tick) <= most:
             page.write(at(tick, low)[0], floor - 12, f"{tick / 1e6:.0f} M", 8, GREY)
-    page.write(272, 20, "multiply-adds; the dark line joins the front, the orange one is your limit", 9, GREY)
+    page.write(272, 20, "multiply-adds; dark: the front, orange: your limit; grey left of it: another limit", 9, GREY)
     page.strokes([[at(madds[row], top1[row]) for row in pareto_front(madds, top1)]], INK, 1, zorder=1)
     limit = at(choice.budget["madds"], low)[0]
     page.line([(limit, floor), (limit, ceiling)], ORANGE, 2)
     fits = [one in choice.fitting for one in choice.candidates]
     dots = [at(*pair) for pair in zip(madds, top1, strict=True)]
     colours = [BLUE if fit else LIGHT for fit in fits]
-    page.dots(list(zip(dots, colours, strict=True)), 5, zorder=2.5)
+    page.dots(sorted(zip(dots, colours, strict=True), key=lambda dot: dot[1] == BLUE), 5, zorder=2.5)  # those on top
     if choice.best:
         page.line([at(choice.best.madds, choice.best.top1)], ORANGE, marker="o", ms=13, mfc="none", mew=2, zorder=3)
     page.dots([((left + 8, 312), BLUE), ((left + 128, 312), LIGHT)], 5)
@@ -401,7 +401,7 @@ def rounded(found):
     page.write(262, 12, "weight; heights are square roots of counts", 9, GREY)
     errors = np.sort(found.error_by_channel)[::-1]
     wide = 270 / len(errors)
-    page.write(570, 296, f"error by channel: {found.error:.2%} in all", 10, ha="left")
+    page.write(570, 296, f"error by channel; whole kernel {found.error:.1%}", 10, ha="left")
     for share in (0, 0.5, 1):
         y = 44 + 230 * share
         page.line([(570, y), (840, y)], LIGHT if share == 0 else PALE, 0.8, zorder=0)

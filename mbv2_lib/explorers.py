@@ -267,7 +267,7 @@ def relu_round_trip(points, dimensions, seed=0):
 DIMENSIONS = (2, 3, 5, 15, 30)
 
 
-def round_trips(seed=6):
+def round_trips(seed=8):
     """The spiral through 2, 3, 5, 15 and 30 dimensions: a list of RoundTrip."""
     return [relu_round_trip(spiral(), dimensions, seed) for dimensions in DIMENSIONS]
 
@@ -288,7 +288,7 @@ def relu_explorer():
     """The paper's Figure 1 live: what is left of a spiral after ReLU in few and in many dimensions."""
     controls = {
         "dimensions": choice("Dimensions", "How many ReLUs the two numbers of a point pass", 2, DIMENSIONS),
-        "seed": whole("Seed", "Another seed, another random matrix", 6, 0, 20),
+        "seed": whole("Seed", "Another seed, another random matrix", 8, 0, 20),
     }
     return Explorer(
         controls,
@@ -445,10 +445,11 @@ def budget_words(view):
     if next_best:
         ratio, key = trade_offs.excess(next_best, choice.budget)
         limit = COSTS[key].removeprefix("bytes of ")
-        told += f"The nearest {'better one' if best else 'network'}: {named(next_best)}, {next_best.top1:.1%}; "
+        told += f"The nearest {'one that is clearly better' if best else 'network'}: "
+        told += f"{named(next_best)}, {next_best.top1:.1%}; "
         told += f"it needs {ratio:.2f} times the limit of {limit}."
     else:
-        told += "No network of the table is better." if best else "data/sweeps/design_space.csv is missing."
+        told += "No network of the table is clearly better." if best else "data/sweeps/design_space.csv is missing."
     return told
 
 
@@ -479,7 +480,7 @@ def command_of(values):
 
 # -- rounding to a few levels ----------------------------------------------------------------------------------------
 
-SCALES = {"one a channel": (0, 1), "one for all": None}
+SCALES = {"by channel": (0, 1), "for all": None}
 
 
 class Rounded(NamedTuple):
@@ -502,7 +503,7 @@ class Rounded(NamedTuple):
         return quantization.relative_error(self.kernel, self.rounded, axis=(0, 1))
 
 
-def round_kernel(kernel, bits=8, stretch=1.0, scales="one a channel"):
+def round_kernel(kernel, bits=8, stretch=1.0, scales="by channel"):
     """Round a kernel (3, 3, channels); at `stretch` 1.0 the largest weight just has the largest code."""
     scale = stretch * quantization.scale_of(kernel, bits, SCALES[scales])
     rounded = quantization.dequantize(quantization.quantize(kernel, scale, bits), scale)
@@ -526,6 +527,6 @@ def quantization_explorer(kernel):
     controls = {
         "bits": whole("Bits", "Of each weight; n bits give 2 to the n, less one, levels", 8, 2, 8),
         "stretch": fraction("Step", "Times the step at which the largest weight fits", 1.0, 0.2, 1.6, 0.1),
-        "scales": choice("Scales", "One for the whole kernel, or one for each channel", "one a channel", tuple(SCALES)),
+        "scales": choice("Scales", "One for the whole kernel, or one for each channel", "by channel", tuple(SCALES)),
     }
     return Explorer(controls, lambda **values: round_kernel(kernel, **values), drawings.rounded, rounding_words)

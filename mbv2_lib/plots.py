@@ -153,7 +153,7 @@ def scaling(panels):
         axes.plot(values, (values / standard) ** 2, color=ORANGE, lw=6, alpha=0.35, label="the square")
         axes.plot(values, relative, color=BLUE, marker="o", ms=4, label="multiply-adds")
         axes.set(xlabel=name)
-    figure.axes[0].set(ylabel="relative to the standard")
+    figure.axes[0].set(ylabel="multiply-adds; 1: width 1, 224 px")
     figure.axes[0].legend(frameon=False, loc="upper left")
     return figure
 
@@ -163,8 +163,8 @@ def features(picture, maps, most=12):
 
     Each channel is drawn in its own greys, from its lowest value to its highest.
     """
-    figure = Figure(figsize=(8, 1.95 * len(maps)), layout="constrained")
-    grid = figure.add_gridspec(len(maps), 2, width_ratios=(1, 3.4))
+    figure = Figure(figsize=(8, 2.1 * len(maps)), layout="constrained")
+    grid = figure.add_gridspec(len(maps), 2, width_ratios=(1, 3.4), hspace=0.1)
     shown = {"the picture": (grid[:, 0], picture)}
     shown |= {title: (grid[row, 1], _tiles(maps[title][..., :most])) for row, title in enumerate(maps)}
     for title, (place, pixels) in shown.items():
@@ -274,7 +274,7 @@ def memory(megabytes):
     """What stands in memory while a block works: {name: (megabytes of its ends, megabytes of its middle)}."""
     figure, axes = _panels((8, 2.6))
     ends, middle = (list(part) for part in zip(*megabytes.values(), strict=True))
-    axes.barh(list(megabytes), ends, color=BLUE, label="input and output")
+    axes.barh(list(megabytes), ends, color=BLUE, label="held at the ends")
     bars = axes.barh(list(megabytes), middle, left=ends, color=ORANGE, label="between them")
     axes.bar_label(bars, [f"{sum(pair):.2f}" for pair in megabytes.values()], padding=4, fontsize=9)
     axes.set(xlabel="megabytes at the worst moment", xlim=(0, 1.12 * max(map(sum, megabytes.values()))))
@@ -285,14 +285,15 @@ def memory(megabytes):
 
 def gallery(pictures, titles, columns=8):
     """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines."""
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(9, 9 / columns * rows * 1.42), layout="constrained")
+    rows, letters = -(-len(titles) // columns), 128 // columns  # of a line above a picture
+    titles = ["\n".join(textwrap.fill(spaced(line), letters) for line in title.split("\n")) for title in titles]
+    lines = max(title.count("\n") + 1 for title in titles)
+    figure = Figure(figsize=(9, rows * (9 / columns + 0.16 * lines + 0.1)), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
         axes.imshow(picture)
-        lines = [textwrap.fill(spaced(line), 18) for line in title.split("\n")]
-        axes.set_title("\n".join(lines), fontsize=7.5)
+        axes.set_title(title, fontsize=9)
     return figure
 
 
@@ -301,18 +302,18 @@ def superclasses(pictures, classes, members):
 
     pictures: one a class, uint8 RGB, in the order of `classes`; members: dict of superclass to the names in it.
     """
-    figure = Figure(figsize=(8.4, 11.4))
+    figure = Figure(figsize=(8.4, 12.4))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     for number, (superclass, names) in enumerate(members.items()):
-        left, top = 8 + 424 * (number % 2), 114 * (number // 2)
-        axes.text(left, top + 14, spaced(superclass), fontsize=9, weight="bold", color=BLUE)
+        left, top = 8 + 424 * (number % 2), 124 * (number // 2)
+        axes.text(left, top + 14, spaced(superclass), fontsize=10, weight="bold", color=BLUE)
         for place, name in enumerate(names):
             x = left + 82 * place
             picture = pictures[list(classes).index(name)]
             axes.imshow(picture, extent=(x, x + 64, top + 84, top + 20), interpolation="nearest")
-            axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=6.5, ha="center", va="top")
-    axes.set(xlim=(0, 840), ylim=(1140, 0), aspect="auto")  # hundredths of an inch, from the top left corner
+            axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=8, ha="center", va="top", linespacing=1)
+    axes.set(xlim=(0, 840), ylim=(1240, 0), aspect="auto")  # hundredths of an inch, from the top left corner
     return figure
 
 
@@ -374,7 +375,7 @@ def class_bars(accuracy, errors, names, most=10):
         axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=2 * errors[rows], fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
-        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -390,8 +391,8 @@ def reliability(confidence, accuracy, count):
     right.bar(edges[:-1], count, width=edges[1] * 0.9, align="edge", color=BLUE, alpha=0.75)
     right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
     for axes in (left, right):
-        axes.xaxis.set_major_formatter("{x:.0%}")
-    left.yaxis.set_major_formatter("{x:.0%}")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+    left.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
@@ -403,13 +404,13 @@ def claims(figures, suspect):
         axes.plot([top1], [name], color=colour, marker=marker, ms=8)
         axes.annotate(f"{top1:.2%}", (top1, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set(xlabel="top-1 on CIFAR-100, as reported", xlim=(0.6, 1), ylim=(-0.6, len(figures) - 0.4))
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 
 # -- what a network gives for what it takes --------------------------------------------------------------------------
 
-LOOKS = list(zip(("#4d9cca", BLUE, "#00507d", GREEN, ORANGE, PINK, "0.35"), "vosD^PX", strict=True))
+LOOKS = list(zip((BLUE, ORANGE, "0.25", GREEN, PINK, "#56b4e9", "#949494"), "vosD^PX", strict=True))
 
 
 def against(panels, xlabel, ylabel, percent=True):
@@ -431,7 +432,7 @@ def against(panels, xlabel, ylabel, percent=True):
         axes.margins(x=0.08)
         _plain_ticks(axes.xaxis)
         if percent:
-            axes.yaxis.set_major_formatter("{x:.0%}")
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axes.set_ylim(0, None)
         axes.legend(frameon=False, fontsize=8)
@@ -455,19 +456,20 @@ def fronts(panels, names, accuracies, errors):
     accuracies, errors = np.asarray(accuracies), np.asarray(errors)
     for axes, (cost, (values, front)) in zip(figure.axes, panels.items(), strict=True):
         values = np.asarray(values)
-        axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.85", elinewidth=1, zorder=0)
+        axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.7", elinewidth=1, zorder=0)
         axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
         for place, row in enumerate(front):  # above on the left, or below on the right, in turn
             sign, look = ((1, ("left", "top")), (-1, ("right", "bottom")))[place % 2 == len(front) % 2]
             where = {"ha": look[0], "va": look[1], "xytext": (5 * sign, -3 * sign), "textcoords": "offset points"}
             paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
-            axes.annotate(names[row], (values[row], accuracies[row]), fontsize=7, bbox=paper, **where)
+            axes.annotate(names[row], (values[row], accuracies[row]), fontsize=8, bbox=paper, **where)
         axes.set(xlabel=cost, xscale="log")
         axes.set_xlim(values.min() / 1.6, values.max() * 1.6)
         _plain_ticks(axes.xaxis)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-    figure.supylabel("top-1", fontsize=10)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    for axes in figure.axes[::2]:
+        axes.set_ylabel("top-1")
     return figure
 
 
@@ -545,7 +547,7 @@ def layer_errors(errors):
     last = {name.split("_")[1]: row for row, name in enumerate(names) if name.startswith("block")}
     axes.set_xticks(list(last.values()), list(last))
     axes.set(xlabel="layer; the ticks are the ends of the blocks", ylabel="relative error", ylim=(0, None))
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
     return figure
 
@@ -556,7 +558,8 @@ def latencies(milliseconds):
     for name, value in milliseconds.items():
         colour = ORANGE if name.startswith("int8") else BLUE if name.startswith("float32") else "0.4"
         axes.plot([value], [name], "o", color=colour, ms=8)
-        axes.annotate(f"{value:.3g} ms", (value, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
+        told = f"{value:.{int(value < 10)}f} ms"
+        axes.annotate(told, (value, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
     low, high = min(milliseconds.values()), max(milliseconds.values())
     axes.set(xscale="log", xlabel="milliseconds for one picture, logarithmic", xlim=(low / 2, 3 * high))
     axes.set_ylim(len(milliseconds) - 0.4, -0.6)

@@ -33,12 +33,13 @@ SMALL = {
 def tried():
     """The settings of every run: dict of sweep to list of dicts with the keys of SMALL.
 
-    "design_space": width against resolution, and expansion at one of them. "ablations": the paper's, three seeds each.
-    "recipes": the first project's against later ones, two seeds each.
+    "design_space": width against resolution, and expansion at one of them, two seeds each. "ablations": the paper's,
+    three seeds each. "recipes": the first project's against later ones, two seeds each.
     """
     grid = [*itertools.product((0.35, 0.5, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
-    space = [{"alpha": alpha, "size": size} for alpha, size in grid]
-    space += [{"expansion": expansion} for expansion in (1, 3, 9)]
+    networks = [{"alpha": alpha, "size": size} for alpha, size in grid]
+    networks += [{"expansion": expansion} for expansion in (1, 3, 9)]
+    space = [network | {"seed": seed} for seed, network in itertools.product(range(2), networks)]
     changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), runs.CHOICES["block"])]
     recipes = itertools.product(range(2), runs.CHOICES["recipe"])
     taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
@@ -80,18 +81,27 @@ def _number(text):
 
 
 def run(sweep, data="data/cifar100", folder=None):
-    """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on."""
+    """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on.
+
+    A run that another sweep has, too, is taken from there.
+    """
     for settings in tried()[sweep]:
         rows = read(sweep, folder)
-        if any(settings.items() <= row.items() for row in rows):
+        known = [row for other in tried() for row in read(other, folder) if settings.items() <= row.items()]
+        if any(row in rows for row in known):
             continue
-        line = command(settings, data, folder)
-        trained = folder_of(settings, folder)
-        resume = ["--resume"] if Path(trained, "state.npz").exists() else []
-        if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:
-            raise UserError(f"{line}: expected a run to its end, found that it failed; see the line above")
-        rows.append(settings | reached(trained) | {"machine": machine(), "command": line})
+        rows.append(known[0] if known else trained(settings, data, folder))
         write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows)
+
+
+def trained(settings, data="data/cifar100", folder=None):
+    """Train with these settings, or go on with a run that was stopped; returns its row."""
+    line = command(settings, data, folder)
+    place = folder_of(settings, folder)
+    resume = ["--resume"] if Path(place, "state.npz").exists() else []
+    if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:
+        raise UserError(f"{line}: expected a run to its end, found that it failed; see the line above")
+    return settings | reached(place) | {"machine": machine(), "command": line}
 
 
 def reached(folder):

@@ -41,10 +41,16 @@ def candidate(alpha, resolution, expansion, classes, top1, pictures, command):
 
 
 def measured(folder=None):
-    """The Candidates of data/sweeps/design_space.csv, or of that file in `folder`: CIFAR-100, short runs."""
+    """The Candidates of data/sweeps/design_space.csv, or of that file in `folder`: CIFAR-100, short runs.
+
+    top1 is the mean over a network's seeds, and the command is that of the first.
+    """
+    by_network = {}
+    for row in sweeps.read("design_space", folder):
+        by_network.setdefault((row["alpha"], row["size"], row["expansion"]), []).append(row)
     return [
-        candidate(row["alpha"], row["size"], row["expansion"], 100, row["top1"], row["pictures"], row["command"])
-        for row in sweeps.read("design_space", folder)
+        candidate(*network, 100, float(np.mean([row["top1"] for row in rows])), rows[0]["pictures"], rows[0]["command"])
+        for network, rows in by_network.items()
     ]
 
 
@@ -90,7 +96,7 @@ class Choice(NamedTuple):
     budget: dict  # what is limited (madds, parameters, peak_bytes) to its limit
     fitting: list  # the Candidates that keep to every limit
     best: object  # the most accurate of them, None where none fits
-    next_best: object  # of the more accurate ones the nearest to fitting, None where there is none
+    next_best: object  # of those that are better by more than luck the nearest to fitting, None where there is none
 
 
 def excess(candidate, budget):
@@ -102,7 +108,7 @@ def choose(candidates, **budget):
     """The Choice under limits such as madds=50e6, parameters=2e6. Of equal accuracies, the fewest multiply-adds."""
     fitting = [one for one in candidates if excess(one, budget)[0] <= 1]
     best = max(fitting, key=lambda one: (one.top1, -one.madds), default=None)
-    better = [one for one in candidates if best is None or one.top1 > best.top1]
+    better = [one for one in candidates if best is None or one.top1 > best.top1 and not level(one, best)]
     return Choice(candidates, budget, fitting, best, min(better, key=lambda one: excess(one, budget), default=None))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from mbv2_lib import drawings, explorers, folders, shapes100, sweeps, trade_offs
@@ -137,7 +138,7 @@ def quantization_totals(bits, stretch, scales):
     most, error = 2 ** (bits - 1) - 1, 0
     for channel in range(96):
         weights = KERNEL[..., channel].ravel()
-        largest = np.abs(weights if scales == "one a channel" else KERNEL).max()
+        largest = np.abs(weights if scales == "by channel" else KERNEL).max()
         levels = stretch * largest / most * np.arange(-most, most + 1)
         error += (np.abs(weights[:, None] - levels).min(axis=1) ** 2).sum()
     return f"{bits} bits, {2 * most + 1} levels", f"Rounding error {math.sqrt(error / (KERNEL**2).sum()):.2%} of"
@@ -148,7 +149,9 @@ def design_totals(madds, parameters, memory, networks):
     if networks == "published":
         rows = [(row.alpha, row.resolution, 6, 1000, row.top1) for row in PUBLISHED_RESULTS]
     else:
-        rows = [(r["alpha"], r["size"], r["expansion"], 100, 100 * r["top1"]) for r in sweeps.read("design_space")]
+        runs = pd.DataFrame(sweeps.read("design_space"), columns=["alpha", "size", "expansion", "top1"])
+        means = 100 * runs.groupby(["alpha", "size", "expansion"]).top1.mean()
+        rows = [(*network, 100, top1) for network, top1 in means.items()]
     limits, fit = [float(text.split()[0]) * UNITS[text.split()[1]] for text in (madds, parameters, memory)], []
     for alpha, resolution, expansion, classes, top1 in rows:
         cost = explorers.network_cost(alpha, expansion, resolution, classes)
@@ -287,12 +290,12 @@ def test_of_networks_that_fit_the_best_is_named_and_of_those_that_do_not_the_nea
     words = explorers.budget_words(view)
     assert len(view.choice.fitting) == 10  # widths 0.35 and 0.5, up to 97 million multiply-adds
     assert "The best of them: width 0.50, 224 pixels, expansion 6, 65.4% top-1 on ImageNet" in words
-    assert "The nearest better one: width 0.75, 160 pixels, expansion 6, 66.4%; it needs 1.07 times" in words
+    assert "one that is clearly better: width 0.75, 160 pixels, expansion 6, 66.4%; it needs 1.07 times" in words
     nothing = explorers.budget_words(explorers.view_budget(madds="5 M"))
     assert "0 of the 22 published networks fit" in nothing
     assert "The nearest network: width 0.35, 96 pixels, expansion 6, 45.5%; it needs 2.39 times" in nothing
     everything = explorers.budget_words(explorers.view_budget("600 M", "7 M", "8 MB"))
-    assert "75.0% top-1" in everything and "No network of the table is better." in everything
+    assert "75.0% top-1" in everything and "No network of the table is clearly better." in everything
 
 
 def test_a_press_writes_the_command_of_the_best_network_and_a_move_takes_it_away():
