@@ -35,7 +35,7 @@ IGNORED = "nbval-ignore-output"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MACHINE_PATH = re.compile(r"""(?:(?<=[\s"'(=:,`\[])|^)/(?:work|root|home|tmp|Users|var|mnt)\b\S*|\b[A-Z]:\\\S*""", re.M)
 SOLUTION = re.compile(
-    r"<details>\s*<summary>Solution</summary>\s*\n```python\n(?P<code>.*?)\n```\s*\n\s*</details>", re.DOTALL
+    r"<details>\s*<summary>Solution</summary>\s*\n```python\n(?P<code>.*?)\n```\s*\n[^`]*</details>", re.DOTALL
 )
 
 
