@@ -36,7 +36,8 @@ def train(plot, epochs, first=0):
         for batch in range(STEPS):
             plot.on_train_batch_end(batch, {"loss": 3.0 - batch / 10, "top1": batch / 20})
             yield
-        row = {"epoch": epoch + 1, "loss": 2.0, "top1": 0.5, "val_loss": 2.5, "val_top1": 0.4}
+        shown = {"epoch": epoch + 1, "loss": 2.0, "top1": 0.5, "val_loss": 2.5, "val_top1": 0.4}
+        row = dict.fromkeys(runs.COLUMNS, 0.0) | shown
         runs.write_history(plot.config.run, [*runs.read_history(plot.config.run), row])
         print(f"epoch {epoch + 1} is done")
         plot.on_epoch_end(epoch)
