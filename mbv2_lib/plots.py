@@ -285,7 +285,7 @@ def memory(megabytes):
 
 def gallery(pictures, titles, columns=8):
     """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines."""
-    rows, letters = -(-len(titles) // columns), 128 // columns  # of a line above a picture
+    rows, letters = -(-len(titles) // columns), 104 // columns  # of a line above a picture
     titles = ["\n".join(textwrap.fill(spaced(line), letters) for line in title.split("\n")) for title in titles]
     figure = Figure(figsize=(9, rows * (9 / columns + 0.42)), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
