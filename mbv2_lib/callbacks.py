@@ -49,7 +49,9 @@ class KeepRun(keras.callbacks.Callback):
         runs.write_history(run, self.rows)
         runs.write_state(run, len(self.rows), runs.state_of(self.model))
         self._say()
-        self.model.stop_training = stops_early(self.config, self.rows)
+        if stops_early(self.config, self.rows):
+            print(f"No better top-1 for {self.config.patience} epochs: stopped early")
+            self.model.stop_training = True
 
     def _say(self):
         row = self.rows[-1]
@@ -88,11 +90,8 @@ def epochs_since_best(rows):
 
 
 def stops_early(config, rows):
-    """Whether the run is over, since it got no better for as many epochs as `config.patience`; says so where it is."""
-    over = bool(rows and config.patience) and epochs_since_best(rows) >= config.patience
-    if over:
-        print(f"No better top-1 for {config.patience} epochs: stopped early")
-    return over
+    """Whether the run is over since it got no better for as many epochs as `config.patience`."""
+    return bool(rows and config.patience) and epochs_since_best(rows) >= config.patience
 
 
 class Gatherer(keras.Model):

@@ -45,7 +45,7 @@ def write_folders(
     """
     out = Path(out)
     expect_settings(size, interpolation, quality, workers)
-    if Path(out).is_file():
+    if out.is_file():
         raise UserError(f"{out}: expected a folder to write, found a file; choose another one")
     settings = {
         "format": 1,

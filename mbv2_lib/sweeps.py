@@ -47,9 +47,9 @@ def tried():
     return {name: [SMALL | row for row in rows] for name, rows in sweeps.items()}
 
 
-def command(settings, data="data/cifar100", folder=None):
+def command(settings, folder=None):
     """The command that trains with these settings, as one line. 5,000 training pictures are set aside to measure on."""
-    said = {"classes": 100, "data": data, "batch": 128, "holdout": HELD_OUT} | settings
+    said = {"classes": 100, "data": "data/cifar100", "batch": 128, "holdout": HELD_OUT} | settings
     said["run"] = folder_of(settings, folder)
     return "mbv2 train " + " ".join(f"--{flag} {shlex.quote(str(value))}" for flag, value in said.items())
 
@@ -80,7 +80,7 @@ def _number(text):
     return text
 
 
-def run(sweep, data="data/cifar100", folder=None):
+def run(sweep, folder=None):
     """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on.
 
     A run that another sweep has, too, is taken from there.
@@ -90,13 +90,13 @@ def run(sweep, data="data/cifar100", folder=None):
         known = [row for other in tried() for row in read(other, folder) if settings.items() <= row.items()]
         if any(row in rows for row in known):
             continue
-        rows.append(known[0] if known else trained(settings, data, folder))
+        rows.append(known[0] if known else trained(settings, folder))
         write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows)
 
 
-def trained(settings, data="data/cifar100", folder=None):
+def trained(settings, folder=None):
     """Train with these settings, or go on with a run that was stopped; returns its row."""
-    line = command(settings, data, folder)
+    line = command(settings, folder)
     place = folder_of(settings, folder)
     resume = ["--resume"] if Path(place, "state.npz").exists() else []
     if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:

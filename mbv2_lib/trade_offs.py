@@ -108,7 +108,7 @@ def choose(candidates, **budget):
     """The Choice under limits such as madds=50e6, parameters=2e6. Of equal accuracies, the fewest multiply-adds."""
     fitting = [one for one in candidates if excess(one, budget)[0] <= 1]
     best = max(fitting, key=lambda one: (one.top1, -one.madds), default=None)
-    better = [one for one in candidates if best is None or one.top1 > best.top1 and not level(one, best)]
+    better = [one for one in candidates if best is None or (one.top1 > best.top1 and not level(one, best))]
     return Choice(candidates, budget, fitting, best, min(better, key=lambda one: excess(one, budget), default=None))
 
 

@@ -242,6 +242,13 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
+def test_a_file_where_the_folder_should_be_is_named_and_kept(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(UserError, match="taken: expected a folder to write, found a file"):
+        write(tmp_path / "taken", {"train": (random_images(2), np.zeros(2, int))})
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_a_full_disk_is_said_in_one_line_and_leaves_whole_pictures(small_disk):
     with pytest.raises(UserError, match="No space left on device.*free some space") as full:
         write(small_disk, small_splits(200), size=96, workers=4)
