@@ -2,8 +2,14 @@
 
 import csv
 import json
+import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
 
 
 class UserError(Exception):
@@ -29,13 +35,47 @@ def whole_file(path):
         yield aside
         aside.replace(path)
     except OSError as error:
-        raise UserError(
-            f"{path}: could not be written ({error.strerror or error}); free some space, or choose a folder that "
-            "you may write to, and run the same command again"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # it is gone after a rename, and never was where nothing could be written
             aside.unlink()
+
+
+def unwritable(path, error):
+    """The UserError of an OSError that was met in writing to `path`."""
+    return UserError(
+        f"{path}: could not be written ({error.strerror or error}); free some space, or choose a folder that you may "
+        "write to, and run the same command again"
+    )
+
+
+@contextmanager
+def alone_in(folder):
+    """Make `folder` where it is missing; inside, nobody else is in here for it. Raises UserError where somebody is.
+
+    The lock lies on the folder itself: nothing is left behind, whatever way the program ends.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{folder}: expected to be alone there, found another command that writes into it; wait for its end, "
+                "or choose another folder"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_text(path, text):

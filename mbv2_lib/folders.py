@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mbv2_lib.files import UserError, read_json, write_json
+from mbv2_lib.files import UserError, alone_in, read_json, write_json
 from mbv2_lib.threads import in_threads
 
 SPLITS = ("train", "validation")
@@ -57,14 +57,14 @@ def write_folders(
         "counts": {split: len(labels) for split, (_, labels) in splits.items()},
         "classes": list(classes),
     }
-    expect_same_pictures(out, settings)
-    write_json(out / "manifest.json", {**settings, "complete": False})
-
     write = partial(write_picture, size=size, interpolation=interpolation, quality=quality)
-    plan = planned(out, splits, classes)
-    for _ in in_threads(partial(write_class, write=write), plan, f"writing {out}", workers, progress):
-        pass
-    write_json(out / "manifest.json", {**settings, "complete": True})
+    with alone_in(out):
+        expect_same_pictures(out, settings)
+        write_json(out / "manifest.json", {**settings, "complete": False})
+        plan = planned(out, splits, classes)
+        for _ in in_threads(partial(write_class, write=write), plan, f"writing {out}", workers, progress):
+            pass
+        write_json(out / "manifest.json", {**settings, "complete": True})
     return {**settings, "complete": True}
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mbv2_lib import folders
 from mbv2_lib.checking import expect_layout
-from mbv2_lib.files import UserError, read_json
+from mbv2_lib.files import UserError, alone_in, read_json
 
 CLASSES = ["zebra", "ant"]  # not in text order, as in a data set that has an order of its own
 TEN = [f"class {number}" for number in range(10)]
@@ -294,6 +294,13 @@ def test_a_file_in_the_place_of_the_folder_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="could not be written"):
         write(tmp_path / "file" / "pictures")
+
+
+def test_two_commands_do_not_write_into_one_folder(tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError, match="expected to be alone there, found another command"):
+        write(tmp_path)
+    assert not list(tmp_path.iterdir())  # neither its pictures nor a lock
+    write(tmp_path)
 
 
 # Reading
