@@ -17,9 +17,9 @@ from mbv2_lib import cifar100, pipeline, runs, training
 from mbv2_lib.architecture import mobilenet_v2_architecture
 from mbv2_lib.augmentation import Augmentation
 from mbv2_lib.backend import keras
+from mbv2_lib.config import TrainConfig
 from mbv2_lib.costs import network_cost
 from mbv2_lib.recipes import RECIPES
-from mbv2_lib.runs import TrainConfig
 
 RUNS = BENCHMARKS.parent / "data" / "reference_runs"
 ops = keras.ops

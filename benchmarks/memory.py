@@ -31,8 +31,8 @@ def linked_folder(out, source, images):
 def train_and_tell(folder, size, batch, steps, expansion):
     """Train for some steps as `training.train` does, and print the peak resident size in MB."""
     from mbv2_lib import pipeline, training
+    from mbv2_lib.config import TrainConfig
     from mbv2_lib.recipes import RECIPES
-    from mbv2_lib.runs import TrainConfig
 
     config = TrainConfig(classes=CLASSES, data=folder, size=size, batch=batch, epochs=1, expansion=expansion)
     data = pipeline.open_data(config.data)

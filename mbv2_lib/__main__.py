@@ -4,9 +4,10 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
+from mbv2_lib.config import PLACE, TrainConfig, flag, new_config, whole
 from mbv2_lib.files import UserError, write_json
 
 
@@ -69,97 +70,47 @@ def parser():
 
     add = command(prepare).add_argument
     add("--dataset", choices=("cifar100", "shapes100"), default="cifar100", help="which pictures (cifar100)")
-    add("--out", type=place, required=True, help="the folder to write")
-    add("--size", type=whole, default=224, help="pixels of a side (224)")
-    add("--source", type=place, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
+    add("--out", type=PLACE, required=True, help="the folder to write")
+    add("--size", type=whole(), default=224, help="pixels of a side (224)")
+    add("--source", type=PLACE, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
     kinds = ("nearest", "linear", "cubic", "area", "lanczos")
     add("--interpolation", default="cubic", choices=kinds, help="how new pixels are made (cubic)")
-    add("--quality", type=up_to(100), default=95, help="of the JPEGs, 1 to 100 (95)")
-    add("--workers", type=whole, help="threads; else one a core")
-    add("--per-class", type=whole, help="at most so many pictures of each class in each split")
+    add("--quality", type=whole(1, 100), default=95, help="of the JPEGs, 1 to 100 (95)")
+    add("--workers", type=whole(), help="threads; else one a core")
+    add("--per-class", type=whole(), help="at most so many pictures of each class in each split")
     add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
 
-    command(check).add_argument("folder", type=place, help="a folder with train/ and validation/")
+    command(check).add_argument("folder", type=PLACE, help="a folder with train/ and validation/")
 
     add = command(train).add_argument
-    add("--run", type=place, default="runs/latest", help="the run folder (runs/latest)")
+    add("--run", type=PLACE, default="runs/latest", help="the run folder (runs/latest)")
     add("--resume", action="store_true", help="go on with the run in --run, with the settings that it began with")
-
-    def setting(flag, **how):  # what is not said stays out: it comes from TrainConfig or from the run to resume
-        add(flag, default=argparse.SUPPRESS, **how)
-
-    setting("--classes", type=whole, help="number of classes of --data (required without --resume)")
-    setting("--size", type=whole, help="pixels of a side (224)")
-    setting("--batch", type=whole, help="pictures a step (32)")
-    setting("--epochs", type=whole, help="passes over the training pictures (300)")
-    setting("--weights", type=place, help="a weight file to start from")
-    setting("--tclasses", type=whole, help="number of classes in --weights; else its config.json says it")
-    known = 'a prepared folder, a folder with train.bin and test.bin, or "shapes100" (data/cifar100-224)'
-    setting("--data", type=place, help=known)
-    setting("--alpha", type=above_zero, help="width multiplier (1.0)")
-    setting("--expansion", type=whole, help="expansion of the blocks (6)")
-    blocks = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
-    setting("--block", choices=blocks, help="the paper's block, or one with a part changed (inverted-residual)")
-    setting("--dropout", type=share, help="share of the features left out in training (0.2)")
-    setting("--recipe", choices=("first", "short", "modern"), help="how to train (first)")
-    setting("--learning-rate", type=above_zero, help="in place of the recipe's")
-    precisions = ("auto", "float32", "bfloat16")
-    setting("--precision", choices=precisions, help="auto: bfloat16 on an accelerator, float32 on a CPU (auto)")
-    setting("--seed", type=seed, help="decides weights, order and dice (0)")
-    setting("--patience", type=whole, help="stop after so many epochs without a better top-1")
-    setting("--holdout", type=whole, help="measure on so many training pictures, set aside, not on validation")
+    for field in fields(TrainConfig):
+        if field.name != "run":  # what is not said stays out: it comes from TrainConfig or from the run to resume
+            kind, help = field.metadata["kind"], field.metadata["meaning"]
+            help += "" if field.default in (MISSING, None) else f" ({field.default})"
+            words = "{" + ",".join(kind.words) + "}" if kind.words else None
+            add(flag(field.name), type=kind, default=argparse.SUPPRESS, metavar=words, help=help)
 
     add = command(evaluate).add_argument
-    add("--run", type=place, required=True, help="the run folder")
-    add("--data", type=place, required=True, help="as for train")
+    add("--run", type=PLACE, required=True, help="the run folder")
+    add("--data", type=PLACE, required=True, help="as for train")
     add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
     add("--flips", action="store_true", help="also average the answers to each picture and its mirror image")
 
     add = command(export).add_argument
-    add("--run", type=place, required=True, help="the run folder")
-    add("--out", type=place, help="the folder to write to; else the run folder")
-    add("--data", type=place, help="as for train; else what the run was trained on")
+    add("--run", type=PLACE, required=True, help="the run folder")
+    add("--out", type=PLACE, help="the folder to write to; else the run folder")
+    add("--data", type=PLACE, help="as for train; else what the run was trained on")
     add("--weights", choices=("last", "best"), default="last", help="of the last epoch, or of the best one (last)")
     add("--format", choices=("litert", "onnx"), default="litert", help="LiteRT float32 and int8, or ONNX (litert)")
-    add("--calibration", type=whole, default=300, help="training pictures that set the scales of int8 (300)")
+    add("--calibration", type=whole(), default=300, help="training pictures that set the scales of int8 (300)")
 
     add = command(predict).add_argument
-    add("--model", type=place, required=True, help="a .tflite or .onnx file that export wrote")
-    add("--threads", type=up_to(256), default=1, help="threads that compute (1)")
+    add("--model", type=PLACE, required=True, help="a .tflite or .onnx file that export wrote")
+    add("--threads", type=whole(1, 256), default=1, help="threads that compute (1)")
     add("pictures", nargs="+", metavar="picture", help="JPEG, PNG or BMP files of any size")
     return top
-
-
-def place(text):
-    """A path or a URL; an empty one, as of a variable that is not set, would mean the working folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("expected a path, found nothing")
-    return text
-
-
-def within(kind, expected, fits):
-    """A type for argparse: what `kind` makes of a text, where that `fits`."""
-
-    def read(text):
-        try:
-            number = kind(text)
-        except ValueError:
-            number = None
-        if number is None or not fits(number):
-            raise argparse.ArgumentTypeError(f"expected {expected}, found {text}")
-        return number
-
-    return read
-
-
-def up_to(most):
-    return within(int, f"a whole number from 1 to {most}", lambda number: 1 <= number <= most)
-
-
-whole = up_to(2**31 - 1)
-share = within(float, "a number from 0 to below 1", lambda number: 0 <= number < 1)
-seed = within(int, f"a whole number from 0 to {2**32 - 1}", lambda number: 0 <= number < 2**32)
-above_zero = within(float, "a number above 0", lambda number: 0 < number < float("inf"))
 
 
 # -- the commands; heavy rooms are entered only by those that need them ------------------------------------------------
@@ -229,9 +180,9 @@ def train(said):
     """Train the network, or go on with a run that was stopped."""
     from mbv2_lib import runs
 
-    names = {field.name for field in fields(runs.TrainConfig)}
+    names = {field.name for field in fields(TrainConfig)}
     given = {name: value for name, value in vars(said).items() if name in names}
-    config = runs.resumed_config(given) if said.resume else runs.new_config(given)
+    config = runs.resumed_config(given) if said.resume else new_config(given)
 
     from mbv2_lib import training  # only now: a wrong setting is answered before TensorFlow is there
 

@@ -11,85 +11,27 @@ import h5py
 import numpy as np
 
 from mbv2_lib.architecture import mobilenet_v2_architecture
+from mbv2_lib.config import TrainConfig, flag
 from mbv2_lib.files import UserError, read_json, whole_file, write_csv
 
 
-@dataclasses.dataclass
-class TrainConfig:
-    """Every setting of a run; `config.json` in the run folder holds the same.
-
-    classes: outputs. data: what `pipeline.open_data` takes. run: the run folder. size: pixels of a side.
-    batch: pictures a step. epochs: passes over the training pictures. alpha, expansion, dropout: see
-    `network.mobilenet_v2`. block: one of `ablations.BLOCKS`. recipe: one of `recipes.RECIPES`. learning_rate: None for
-    the recipe's own. precision: "auto", "float32" or "bfloat16". seed: decides weights, order and dice. patience:
-    epochs without a better validation top-1 after which the run stops early, None for never. holdout: see
-    `pipeline.open_data`.
-    weights, tclasses: a weight file to start from and its number of classes.
-    """
-
-    classes: int
-    data: str = "data/cifar100-224"
-    run: str = "runs/latest"
-    size: int = 224
-    batch: int = 32
-    epochs: int = 300
-    alpha: float = 1.0
-    expansion: int = 6
-    block: str = "inverted-residual"
-    dropout: float = 0.2
-    recipe: str = "first"
-    learning_rate: float | None = None
-    precision: str = "auto"
-    seed: int = 0
-    patience: int | None = None
-    holdout: int = 0
-    weights: str | None = None
-    tclasses: int | None = None
-
-
-# What a TrainConfig may hold: of these settings one of a few words; of the others numbers above zero, with exceptions.
-CHOICES = {
-    "block": ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut"),
-    "recipe": ("first", "short", "modern"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
-MAY_BE_ZERO = ("dropout", "seed", "holdout")
-BELOW = {"dropout": 1, "seed": 2**32, "size": 4097, "alpha": 10, "expansion": 100}
-BELOW |= dict.fromkeys(("classes", "tclasses"), 10**5)
-OTHERS_BELOW = 2**31  # a number above that is a slip of the keyboard
-
-
-def new_config(given):
-    """The TrainConfig of what a user said (a dict). What she left out about --weights, its run's config.json says.
-
-    Raises UserError where --classes is missing, or where she and that config.json contradict each other.
-    """
-    if "classes" not in given:
-        raise UserError(
-            "--classes: expected the number of classes of --data, found nothing; say for example --classes 100"
-        )
-    config = TrainConfig(**given)
-    if config.tclasses and not config.weights:
-        raise UserError(
-            f"--tclasses {config.tclasses}: is about a file in --weights, found none; name it or leave both out"
-        )
-    if not config.weights:
-        return config
-    said = Path(config.weights).with_name("config.json")
-    before = read_json(said) if said.is_file() else {}
-    if not isinstance(before, dict):
-        raise UserError(f"{said}: expected the settings of a run, found {before!r}; restore it or move the file away")
-    if config.tclasses is None:
-        config.tclasses = before.get("classes", config.classes)
-    asked = {name: getattr(config, name) for name in ("size", "alpha", "expansion", "block")}
-    for name, value in ({"classes": config.tclasses} | asked).items():
-        if before.get(name, value) != value:
-            flag = "tclasses" if name == "classes" else name
-            raise UserError(
-                f"--{flag} {value}: {config.weights} was trained with {name} {before[name]}, as {said} says; "
-                f"say --{flag} {before[name]} or take another file"
-            )
-    return config
+def read_config(run):
+    """The TrainConfig of a run folder, and all that its config.json says. Raises UserError where it has none."""
+    path = Path(run) / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run}: expected a run folder with config.json, found none; name the --run of `mbv2 train`")
+    said, names = read_json(path), [field.name for field in dataclasses.fields(TrainConfig)]
+    missing = {*names, "class_names", "data_digest"}.difference(said if isinstance(said, dict) else ())
+    try:
+        if missing:
+            raise UserError(f"expected all settings of a run, found none of {', '.join(sorted(missing))}")
+        config, classes = TrainConfig(**{name: said[name] for name in names}), said["class_names"]
+        named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+        if not named or not isinstance(said["data_digest"], str):
+            raise UserError("expected class_names and data_digest as `mbv2 train` writes them, found others")
+    except UserError as error:
+        raise UserError(f"{path}: {error}; was the file edited? Put it right or begin anew") from error
+    return config, said
 
 
 def resumed_config(given):
@@ -98,56 +40,10 @@ def resumed_config(given):
     for name, value in given.items():
         began_with = getattr(config, name)
         if name != "run" and value != began_with:
-            flag = name.replace("_", "-")
             raise UserError(
-                f"--{flag} {value}: the run began with {began_with}; leave --{flag} out, or begin another --run"
+                f"{flag(name)} {value}: the run began with {began_with}; leave {flag(name)} out, or begin another --run"
             )
     return dataclasses.replace(config, run=given["run"])  # the folder may have moved
-
-
-def read_config(run):
-    """The TrainConfig of a run folder, and all that its config.json says. Raises UserError where it has none."""
-    path = Path(run) / "config.json"
-    if not path.is_file():
-        raise UserError(f"{run}: expected a run folder with config.json, found none; name the --run of `mbv2 train`")
-    said = read_json(path)
-    said = said if isinstance(said, dict) else {}
-    for field in dataclasses.fields(TrainConfig):
-        if field.name not in said or not may_stand_for(field, said[field.name]):
-            raise UserError(
-                f"{path}: expected {field.name} as `mbv2 train` writes it, found {said.get(field.name, 'nothing')!r}; "
-                "was the file edited? Put the setting right or begin anew"
-            )
-    names = said.get("class_names")
-    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not named or not isinstance(said.get("data_digest"), str):
-        raise UserError(
-            f"{path}: expected class_names and data_digest as `mbv2 train` writes them, found others or none; restore "
-            "the file or begin anew"
-        )
-    return TrainConfig(**{field.name: said[field.name] for field in dataclasses.fields(TrainConfig)}), said
-
-
-def may_stand_for(field, value):
-    """Whether config.json may hold this value for a field of TrainConfig."""
-    if field.name in CHOICES:
-        return value in CHOICES[field.name]
-    if isinstance(value, bool):  # Python counts it among the whole numbers
-        return False
-    zero = value == 0 and field.name in MAY_BE_ZERO
-    if isinstance(value, int | float) and not (zero or 0 < value < BELOW.get(field.name, OTHERS_BELOW)):
-        return False
-    return isinstance(value, field.type) or (isinstance(value, int) and isinstance(1.0, field.type))
-
-
-def what_may_stand_for(field):
-    """The same in words."""
-    if field.name in CHOICES:
-        return f"one of {', '.join(CHOICES[field.name])}"
-    if isinstance("", field.type):
-        return "text"
-    least = "0 or more" if field.name in MAY_BE_ZERO else "above 0"
-    return f"a number, {least} and below {BELOW.get(field.name, OTHERS_BELOW)}"
 
 
 COLUMNS = ("epoch", "loss", "top1", "val_loss", "val_top1", "val_top5", "learning_rate", "seconds")  # of history.csv
@@ -218,8 +114,8 @@ def weights_file(run, which="last"):
     return path
 
 
-def load_weights(network, path, alpha, expansion, classes):
-    """Load a weight file into a network of this width, expansion and class count.
+def expect_weights(path, alpha, expansion, classes):
+    """Look at a weight file's header for a network of this width, expansion and class count.
 
     Raises UserError where the file is missing, is no weight file, or holds another network: what it holds, what was
     asked.
@@ -233,6 +129,11 @@ def load_weights(network, path, alpha, expansion, classes):
         )
     if not str(path).endswith(".weights.h5"):
         raise UserError(f"{path}: expected a name that ends in .weights.h5, by which Keras knows the form; rename it")
+
+
+def load_weights(network, path, alpha, expansion, classes):
+    """Load a weight file into a network of this width, expansion and class count. Raises UserError where it can not."""
+    expect_weights(path, alpha, expansion, classes)
     try:
         network.load_weights(path)
     except Exception as error:  # what h5py raises for a damaged file shares no other class

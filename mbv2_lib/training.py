@@ -14,7 +14,7 @@ from mbv2_lib import __version__, augmentation, checking, evaluation, pipeline, 
 from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.backend import keras
 from mbv2_lib.callbacks import KeepRun, Progress, stops_early
-from mbv2_lib.files import UserError, write_json
+from mbv2_lib.files import UserError, alone_in, write_json
 from mbv2_lib.network import mobilenet_v2, replace_head
 from mbv2_lib.recipes import RECIPES
 
@@ -129,7 +129,8 @@ def train(config, resume=False, callbacks=()):
     Returns the rows of history.csv. Raises UserError before the first epoch for data, weights or settings that do not
     fit, and later for a loss that is not a number or a disk that is full; whole epochs are kept.
     """
-    check_settings(config)
+    done, values = runs.read_state(config.run) if resume else (0, [])
+    expect_a_start(config, resume, done)
     sharing = share_work_among_devices(config)
     data = pipeline.open_data(config.data, config.holdout)
     check_fits(config, data)
@@ -142,33 +143,39 @@ def train(config, resume=False, callbacks=()):
         config.seed,
         multiple_of=sharing,
     )
-    done, values = runs.read_state(config.run) if resume else (0, [])
     # Where epochs are done, the state holds every weight, and the file to start from may be gone.
     learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
-    if resume:
-        go_on(config, data, learner, done, values)
-    else:
-        begin(config, data, learner)
-    announce(config, data, learner, done)
-    batches = functools.partial(pipeline.training_batches, data.train, plan)
-    if done < config.epochs and not stops_early(config, runs.read_history(config.run)[:done]):
-        with told_in_one_line(config):
-            learner.fit(
-                batches(first_epoch=done),
-                steps_per_epoch=plan.steps,
-                initial_epoch=done,
-                epochs=config.epochs,
-                verbose=0,
-                shuffle=False,  # the plan has shuffled
-                callbacks=[
-                    Progress(plan.steps, config.epochs),
-                    KeepRun(config, data.validation, batches, done),
-                    *callbacks,
-                ],
-            )
-    history = runs.read_history(config.run)
-    plots.save(plots.curves(history), Path(config.run) / "curves.png")
+    with alone_in(config.run):
+        if resume:
+            go_on(config, data, learner, done, values)
+        else:
+            expect_a_start(config, resume, done)  # again: another command may have trained here meanwhile
+            write_json(Path(config.run) / "config.json", describe(config, data, learner))
+        announce(config, data, learner, done)
+        if done < config.epochs and not stops_early(config, runs.read_history(config.run)[:done]):
+            fit(config, data, learner, plan, done, callbacks)
+        history = runs.read_history(config.run)
+        plots.save(plots.curves(history), Path(config.run) / "curves.png")
     return history
+
+
+def fit(config, data, learner, plan, done, callbacks):
+    """Train the epochs that are not done, and keep each. Raises UserError for what a user can mend."""
+    batches = functools.partial(pipeline.training_batches, data.train, plan)
+    with told_in_one_line(config):
+        learner.fit(
+            batches(first_epoch=done),
+            steps_per_epoch=plan.steps,
+            initial_epoch=done,
+            epochs=config.epochs,
+            verbose=0,
+            shuffle=False,  # the plan has shuffled
+            callbacks=[
+                Progress(plan.steps, config.epochs),
+                KeepRun(config, data.validation, batches, done),
+                *callbacks,
+            ],
+        )
 
 
 @contextlib.contextmanager
@@ -203,14 +210,15 @@ def share_work_among_devices(config):
     return count
 
 
-def check_settings(config):
-    """Raise UserError where a TrainConfig holds what none may."""
-    for field in dataclasses.fields(config):
-        found = getattr(config, field.name)
-        if not runs.may_stand_for(field, found):
-            raise UserError(
-                f"--{field.name.replace('_', '-')}: expected {runs.what_may_stand_for(field)}, found {found!r}"
-            )
+def expect_a_start(config, resume, done):
+    """Raise UserError, before the pictures are read, where the folder holds a run or the weights to start from misfit.
+
+    done: epochs of a run that is resumed; with them, the weights that it started from may be gone.
+    """
+    if not resume and (Path(config.run) / "state.npz").exists():
+        raise UserError(f"{config.run}: holds a run already; add --resume to go on with it, or choose another --run")
+    if config.weights and not done:
+        runs.expect_weights(config.weights, config.alpha, config.expansion, config.tclasses or config.classes)
 
 
 def check_fits(config, data):
@@ -248,13 +256,6 @@ def open_same_data(path, config, described):
             f"found {len(data.classes)} other ones; name the run's own data"
         )
     return data
-
-
-def begin(config, data, learner):
-    """Write config.json of a new run. Raises UserError where the folder holds a run already."""
-    if (Path(config.run) / "state.npz").exists():
-        raise UserError(f"{config.run}: holds a run already; add --resume to go on with it, or choose another --run")
-    write_json(Path(config.run) / "config.json", describe(config, data, learner))
 
 
 def go_on(config, data, learner, done, values):

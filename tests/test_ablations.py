@@ -14,6 +14,7 @@ from mbv2_lib import recipes, runs, sweeps
 from mbv2_lib.__main__ import parser
 from mbv2_lib.ablations import BLOCKS, block_with
 from mbv2_lib.blocks import inverted_residual
+from mbv2_lib.config import new_config
 from mbv2_lib.files import UserError
 from mbv2_lib.network import mobilenet_v2
 
@@ -143,8 +144,8 @@ def test_weights_of_another_block_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"classes": 10, "block": "no-shortcut"}))
     given = {"classes": 10, "weights": str(tmp_path / "last.weights.h5")}
     with pytest.raises(UserError, match="--block inverted-residual: .* was trained with block no-shortcut"):
-        runs.new_config(given)
-    assert runs.new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
+        new_config(given)
+    assert new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
 
 
 def test_the_shipped_sweeps_bear_out_what_the_notebook_says_of_them():

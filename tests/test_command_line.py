@@ -1,15 +1,17 @@
 """The five commands do the whole job, and a user's mistake gets one line and exit status 2, before any work is lost."""
 
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import folders, pipeline, runs, shapes100
+from mbv2_lib import ablations, config, folders, pipeline, recipes, shapes100, training
 from mbv2_lib.__main__ import main, parser
 from mbv2_lib.files import read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
@@ -233,12 +235,15 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(work, caps
 
 
 def test_the_words_that_flags_offer_are_those_that_the_library_knows():
-    """They stand in `__main__` once more, so that `doctor` answers where no other package can be imported."""
+    """They stand in `__main__` and `config` once more: `doctor` answers where no other package can be imported."""
     commands = next(action.choices for action in parser()._actions if action.choices)
-    offered = {action.dest: action.choices for name in ("prepare", "train") for action in commands[name]._actions}
-    for setting, words in runs.CHOICES.items():
-        assert offered[setting] == words
+    offered = {action.dest: action.choices for action in commands["prepare"]._actions}
     assert set(offered["interpolation"]) == set(folders.INTERPOLATIONS)
+    assert tuple(ablations.BLOCKS) == config.BLOCKS and tuple(recipes.RECIPES) == config.RECIPES
+    kept = {setting.name: setting.metadata["kind"].words for setting in dataclasses.fields(config.TrainConfig)}
+    for precision in kept["precision"]:
+        with training.computing_in(precision):
+            assert keras.config.dtype_policy().name in ("float32", "mixed_bfloat16")
 
 
 def test_a_run_that_does_not_exist(work, tmp_path, capsys):

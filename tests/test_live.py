@@ -9,13 +9,14 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mbv2_lib import live, runs
+from mbv2_lib.config import TrainConfig
 
 STEPS = 10
 
 
 @pytest.fixture
 def config(tmp_path):
-    return runs.TrainConfig(classes=4, run=str(tmp_path / "run"), epochs=3)
+    return TrainConfig(classes=4, run=str(tmp_path / "run"), epochs=3)
 
 
 @pytest.fixture
@@ -118,13 +119,14 @@ def test_without_a_notebook_everything_is_printed(config, capsys):
 TRAINING = """
 import numpy as np
 from mbv2_lib import folders, live, runs, training
+from mbv2_lib.config import TrainConfig
 
 labels = np.repeat(np.arange(2), 8)
 pictures = np.zeros((16, 32, 32, 3), "uint8")
 pictures[labels == 1] = 255
 splits = {"train": (pictures, labels), "validation": (pictures[::4], labels[::4])}
 folders.write_folders("data", splits, ["black", "white"], size=32, progress=False)
-config = runs.TrainConfig(classes=2, data="data", run="run", size=32, batch=8, epochs=3, alpha=0.35, expansion=1)
+config = TrainConfig(classes=2, data="data", run="run", size=32, batch=8, epochs=3, alpha=0.35, expansion=1)
 with live.LivePlot(config) as plot:
     training.train(config, callbacks=[plot])
 """

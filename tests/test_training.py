@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from mbv2_lib import callbacks, evaluation, folders, pipeline, recipes, runs, training
-from mbv2_lib.ablations import BLOCKS
-from mbv2_lib.files import UserError
+from mbv2_lib.config import TrainConfig, flag
+from mbv2_lib.files import UserError, alone_in
 
 SETTINGS = {"classes": 4, "size": 32, "batch": 8, "alpha": 0.35, "expansion": 1, "seed": 7}  # quickly traced
 
@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 
 
 def config_of(data, run, **settings):
-    return runs.TrainConfig(data=str(data), run=str(run), **{**SETTINGS, "epochs": 3, **settings})
+    return TrainConfig(data=str(data), run=str(run), **{**SETTINGS, "epochs": 3, **settings})
 
 
 def start(data, run, *flags, **how):
@@ -201,7 +201,7 @@ def test_the_first_recipe_is_adam_at_one_rate():
 
 
 def test_a_learner_is_compiled_as_its_settings_and_recipe_say():
-    config = runs.TrainConfig(**SETTINGS | {"batch": 64, "epochs": 20, "recipe": "short", "dropout": 0.5})
+    config = TrainConfig(**SETTINGS | {"batch": 64, "epochs": 20, "recipe": "short", "dropout": 0.5})
     learner = training.build_learner(config, steps=5)
     rates = [float(learner.optimizer._learning_rate(step)) for step in range(101)]
     assert (np.argmax(rates), max(rates), rates[-1]) == pytest.approx((10, 0.05, 0), abs=1e-6)
@@ -216,7 +216,7 @@ def test_a_learner_is_compiled_as_its_settings_and_recipe_say():
 
 
 def test_a_seed_decides_the_first_weights():
-    networks = [training.build_network(runs.TrainConfig(**SETTINGS | {"seed": seed})) for seed in (1, 1, 2)]
+    networks = [training.build_network(TrainConfig(**SETTINGS | {"seed": seed})) for seed in (1, 1, 2)]
     one, same, other = (network.get_layer("stem").get_weights()[0] for network in networks)
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
@@ -251,7 +251,7 @@ def test_the_modern_learning_rate_warms_up_and_ends_at_zero():
 
 def test_weight_decay_spares_normalization_and_biases():
     """A step without gradients shrinks what is decayed, by rate times decay, and nothing else."""
-    network = training.build_network(runs.TrainConfig(**SETTINGS))
+    network = training.build_network(TrainConfig(**SETTINGS))
     optimizer = recipes.RECIPES["modern"].optimizer(0.1, 10, 0)
     before = {variable.path: np.array(variable) for variable in network.trainable_variables}
     gradients = [keras.ops.zeros_like(variable) for variable in network.trainable_variables]
@@ -262,7 +262,7 @@ def test_weight_decay_spares_normalization_and_biases():
 
 
 def test_a_run_can_be_looked_into_where_the_weights_that_it_started_from_are_gone():
-    config = runs.TrainConfig(**SETTINGS, weights="gone.weights.h5", tclasses=7)
+    config = TrainConfig(**SETTINGS, weights="gone.weights.h5", tclasses=7)
     assert training.build_network(config).output_shape == (None, SETTINGS["classes"])
     with pytest.raises(UserError, match="gone.weights.h5: expected a weight file"):
         training.build_learner(config, steps=1)
@@ -293,7 +293,7 @@ def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back
 def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
     with training.computing_in("auto"):
         assert keras.config.dtype_policy().name == "float32"
-    network = training.build_network(runs.TrainConfig(**SETTINGS, precision="bfloat16"))
+    network = training.build_network(TrainConfig(**SETTINGS, precision="bfloat16"))
     assert network.get_layer("stem").compute_dtype == "bfloat16"
     assert network.get_layer("classifier").compute_dtype == "float32" and network.dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
@@ -302,10 +302,10 @@ def test_precision_is_float32_on_a_cpu_and_bfloat16_when_asked():
 @pytest.mark.parametrize(
     ("name", "wrong", "expected"),
     [
-        ("batch", 0, "a number, above 0 and below 2147483648"),
-        ("expansion", 0, "a number, above 0 and below 100"),
-        ("dropout", 1.5, "a number, 0 or more and below 1"),
-        ("weights", 3, "text"),
+        ("batch", 0, "a whole number from 1 to 2147483647"),
+        ("expansion", 0, "a whole number from 1 to 99"),
+        ("dropout", 1.5, "a number from 0 to below 1"),
+        ("weights", 3, "a path"),
         ("precision", "fp32", "one of auto, float32, bfloat16"),
     ],
 )
@@ -313,6 +313,31 @@ def test_settings_that_no_run_may_have_are_named_before_anything_is_written(data
     with pytest.raises(UserError, match=f"--{name}: expected {expected}, found {wrong!r}"):
         training.train(config_of(data, tmp_path / "run", **{name: wrong}))
     assert not (tmp_path / "run").exists()
+
+
+def test_two_trainings_do_not_write_into_one_run(data, tmp_path):
+    config = config_of(data, tmp_path / "run")
+    with alone_in(tmp_path / "run"), pytest.raises(UserError, match="run: expected to be alone there"):
+        training.train(config)
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_run_that_another_command_ended_meanwhile_is_kept(data, whole_run, tmp_path, monkeypatch):
+    def another_ends_first(path, holdout=0, open_data=pipeline.open_data):
+        shutil.copytree(whole_run, tmp_path / "run")
+        return open_data(path, holdout)
+
+    monkeypatch.setattr(pipeline, "open_data", another_ends_first)
+    with pytest.raises(UserError, match="holds a run already"):
+        training.train(config_of(data, tmp_path / "run"))
+    assert (tmp_path / "run" / "config.json").read_text() == (whole_run / "config.json").read_text()
+
+
+def test_weights_that_misfit_are_named_before_the_pictures_are_read(whole_run, tmp_path):
+    for weights, said in (("none.weights.h5", "no such file"), (whole_run / "last.weights.h5", "holds a network")):
+        config = config_of(tmp_path / "no pictures", tmp_path / "run", weights=str(weights), tclasses=9)
+        with pytest.raises(UserError, match=said):
+            training.train(config)
 
 
 # -- the other backend -------------------------------------------------------------------------------------------------
@@ -325,6 +350,7 @@ class NoTensorFlow:  # as if it were not installed: the array path needs none of
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NoTensorFlow())
 from mbv2_lib import pipeline, runs, training
+from mbv2_lib.config import TrainConfig
 from mbv2_lib.backend import keras
 rng = np.random.default_rng(0)
 labels = np.tile(np.arange(4), 16)
@@ -332,7 +358,7 @@ pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, N
 split = pipeline.Split(pictures, labels)
 pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
 settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
-config = runs.TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
+config = TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
 assert keras.config.backend() == "jax"
 if len(training.devices()) == 1:
@@ -416,7 +442,7 @@ def damaged(whole_run, tmp_path):
 @pytest.mark.parametrize("content", ["[1, 2]", '{"classes": 4}', "3"])
 def test_settings_that_are_none_are_named(content, damaged):
     (damaged / "config.json").write_text(content)
-    with pytest.raises(UserError, match="config.json: expected .* found 'nothing'"):
+    with pytest.raises(UserError, match="config.json: expected all settings of a run, found none of .*"):
         runs.read_config(damaged)
 
 
@@ -431,15 +457,8 @@ WORDS = [("block", "round"), ("recipe", "best"), ("precision", ["float32"])]
 def test_a_setting_of_another_kind_or_out_of_range_is_named(name, value, damaged):
     written = json.loads((damaged / "config.json").read_text())
     (damaged / "config.json").write_text(json.dumps(written | {name: value}))
-    with pytest.raises(UserError, match=f"expected {name} as"):
+    with pytest.raises(UserError, match=f"config.json: {flag(name)}: expected"):
         runs.read_config(damaged)
-
-
-def test_the_words_that_settings_may_hold_are_those_that_training_knows():
-    assert runs.CHOICES["block"] == tuple(BLOCKS) and runs.CHOICES["recipe"] == tuple(recipes.RECIPES)
-    for precision in runs.CHOICES["precision"]:
-        with training.computing_in(precision):
-            assert keras.config.dtype_policy().name in ("float32", "mixed_bfloat16")
 
 
 def test_a_whole_number_is_a_width_too(damaged):
@@ -452,7 +471,7 @@ def test_a_whole_number_is_a_width_too(damaged):
 def test_a_setting_that_is_missing_is_named(missing, damaged):
     written = json.loads((damaged / "config.json").read_text())
     (damaged / "config.json").write_text(json.dumps({name: written[name] for name in written if name != missing}))
-    with pytest.raises(UserError, match=f"expected {missing} as .* found 'nothing'"):
+    with pytest.raises(UserError, match=f"expected all settings of a run, found none of {missing}"):
         runs.read_config(damaged)
 
 
@@ -503,7 +522,7 @@ def test_a_run_without_its_history_does_not_go_on(data, damaged):
 
 
 def test_weights_of_any_width_are_read_again_and_those_without_a_layer_are_named(tmp_path):
-    config = runs.TrainConfig(**SETTINGS | {"alpha": 0.42})
+    config = TrainConfig(**SETTINGS | {"alpha": 0.42})
     path = tmp_path / "some.weights.h5"
     network = training.build_network(config)
     runs.write_weights(path, network)
