@@ -17,6 +17,7 @@ from mbv2_lib.files import read_json, write_text
 SCRIPTS = (
     "write_folders",
     "train_step",
+    "freed_memory",
     "input_pipeline",
     "costs",
     "explorer_latency",

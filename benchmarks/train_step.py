@@ -3,14 +3,13 @@
 All three start from the same weights, and take the same steps: the losses are compared before anything is timed.
 """
 
-import ctypes
 import functools
-import platform
 
 import numpy as np
 from pairs import alternate, arguments, compare, report
 
 from mbv2_lib.backend import keras
+from mbv2_lib.memory import keep_freed_memory
 from mbv2_lib.network import copy_weights, mobilenet_v2
 
 RATE, MOMENTUM = 1e-5, 0.9  # so small that rounding, which random weights magnify, does not show in a loss
@@ -52,18 +51,6 @@ def expect_same_steps(losses):
     for name, (one, two) in losses.items():
         np.testing.assert_allclose(one, before, rtol=1e-3, err_msg=f"{name} is another network")
         np.testing.assert_allclose(two - one, after - before, rtol=0.25, err_msg=f"{name} takes another step")
-
-
-def keep_freed_memory():
-    """Tell glibc, for the rest of this process, to return nothing to the system; returns whether it is glibc.
-
-    PyTorch asks for the memory of each tensor anew, and the system clears every page of it; TensorFlow keeps what
-    it has. The numbers are malloc.h's M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    return all(library.mallopt(*setting) for setting in ((-4, 0), (-1, 2**31 - 1), (-2, 256 << 20)))
 
 
 def main(argv=None):

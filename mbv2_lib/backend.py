@@ -25,6 +25,8 @@ def start():
             raise UserError(f"expected Keras on {' or '.join(BACKENDS)}, found {keras.config.backend()}; {MEND}")
         with contextlib.suppress(ImportError):  # on JAX Keras reads batches with it, where it is there
             import tensorflow as tf
+
+            tf.get_logger().setLevel("ERROR")  # it warns of networks that are traced anew, as every new one is
         if keras.config.backend() == "tensorflow":
             tf.config.list_physical_devices()
             signature = tf.TensorSpec((), "int32")

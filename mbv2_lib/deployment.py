@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
-import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -90,10 +89,7 @@ def exporting():
         raise UserError(f"KERAS_BACKEND={keras.config.backend()}: exporting needs TensorFlow; unset KERAS_BACKEND")
     import tensorflow as tf
 
-    logger = logging.getLogger("tensorflow")  # a notebook shows what it says, whatever `quiet` drops
-    level = logger.level
     try:
-        logger.setLevel(logging.ERROR)
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -102,8 +98,6 @@ def exporting():
             f"{tempfile.gettempdir()}: the model could not be written there on its way ({error}); free some space, or "
             "set TMPDIR to a folder with more"
         ) from error
-    finally:
-        logger.setLevel(level)
 
 
 # -- calibration and comparison ----------------------------------------------------------------------------------------

@@ -1,17 +1,14 @@
 """Work on many pictures in several threads, under a progress bar."""
 
-import ctypes
 import functools
 import os
-import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 from tqdm import tqdm
 
-# Of glibc's malloc.h.
-M_TOP_PAD, M_MMAP_THRESHOLD = -2, -3
+from mbv2_lib.memory import keep_freed_memory
 
 
 def in_threads(work, batches, title, workers=None, progress=True):
@@ -35,14 +32,10 @@ def settle_for_threads():
     """Set this process up for threads that decode one picture after the other; once is enough.
 
     OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
-    of a picture for the next one. By itself, glibc returns much of what reading a picture of 224 px took to the
-    system, and has it mapped anew for the next, page by page. Other C libraries are left as they are.
+    of a picture for the next one.
     """
     cv2.setNumThreads(1)
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the most that glibc takes
-        library.mallopt(M_TOP_PAD, 8 << 20)
+    keep_freed_memory()
 
 
 def progress_bar(total, title, show=True, unit=" images", **settings):

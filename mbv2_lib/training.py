@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mbv2_lib import __version__, augmentation, checking, evaluation, pipeline, plots, runs
+from mbv2_lib import __version__, augmentation, checking, evaluation, memory, pipeline, plots, runs
 from mbv2_lib.ablations import BLOCKS
 from mbv2_lib.backend import keras
 from mbv2_lib.callbacks import KeepRun, Progress, stops_early
@@ -46,6 +46,7 @@ class Learner(keras.Model):
 
 def build_network(config):
     """The network of a TrainConfig, with random weights of its seed."""
+    memory.keep_freed_memory()
     with computing_in(config.precision):
         keras.utils.set_random_seed(config.seed)
         shape = (config.size, config.size, 3)

@@ -30,13 +30,14 @@ def tiny(name, out):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("train_step", 1), ("input_pipeline", 2), ("write_folders", 2), ("costs", 1), ("latency", 2)]
+    ("name", "rows"),
+    [("train_step", 1), ("input_pipeline", 2), ("write_folders", 2), ("costs", 1), ("latency", 2), ("freed_memory", 1)],
 )
 def test_a_comparison_gives_ratios_of_medians_with_their_spread(name, rows, tmp_path):
     found = tiny(name, tmp_path)["rows"]
     with_torch = {"train_step": 2, "latency": 1}.get(name, 0)
     assert len(found) == rows + (with_torch if "torch" in sys.modules else 0)
-    assert found[0]["at_least"] > 1
+    assert name == "freed_memory" or found[0]["at_least"] > 1
     for row in found:
         assert row["ratio"] == pytest.approx(row["ours"]["median"] / row["theirs"]["median"])
         assert 0 < row["ratio_low"] <= row["ratio_high"]
