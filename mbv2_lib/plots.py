@@ -6,6 +6,7 @@ import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, PercentFormatter
 from PIL import Image  # matplotlib brings it
 
@@ -153,7 +154,7 @@ def scaling(panels):
         axes.plot(values, (values / standard) ** 2, color=ORANGE, lw=6, alpha=0.35, label="the square")
         axes.plot(values, relative, color=BLUE, marker="o", ms=4, label="multiply-adds")
         axes.set(xlabel=name)
-    figure.axes[0].set(ylabel="multiply-adds; 1: width 1, 224 px")
+    figure.axes[0].set(ylabel="multiply-adds, relative to\nwidth 1 at 224 px")
     figure.axes[0].legend(frameon=False, loc="upper left")
     return figure
 
@@ -326,10 +327,11 @@ def exams(results, truth):
     for axes, (count, shares) in zip(panels, results.items(), strict=True):
         step = max(0.005, 1 / count)  # no finer than a picture, or the bars would show a comb
         axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
-        axes.axvline(truth, color=ORANGE, lw=1)
+        axes.axvline(truth, color=ORANGE, lw=1, label="the truth")
         axes.set(title=f"{count:,} pictures", xlabel="result of an exam", yticks=[])
         axes.xaxis.set_major_formatter("{x:.0%}")
         axes.spines["left"].set_visible(False)
+    axes.legend(frameon=False, loc="upper right", fontsize=9)  # in the last panel, where the bars are few
     return figure
 
 
@@ -360,6 +362,8 @@ def confusions(confusion, names):
     bar = {"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"}
     looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
     seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=names, yticklabels=names, **looks)
+    for place in range(len(percent)):
+        axes.add_patch(Rectangle((place, place), 1, 1, color="0.45", lw=0))  # no mistake, whatever its number
     axes.set(xlabel="taken for", ylabel="label")
     axes.tick_params(labelsize=8, length=0)
     return figure
@@ -372,7 +376,8 @@ def class_bars(accuracy, errors, names, most=10):
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
     for axes, (title, rows, colour) in zip(panels, parts, strict=True):
         axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
-        axes.errorbar(accuracy[rows], range(len(rows)), xerr=2 * errors[rows], fmt="none", color="black", lw=1)
+        reach = 2 * errors[rows], np.minimum(2 * errors[rows], 1 - accuracy[rows])  # nobody is right on more than all
+        axes.errorbar(accuracy[rows], range(len(rows)), xerr=reach, fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure
