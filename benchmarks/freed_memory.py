@@ -3,11 +3,11 @@
 What was told once can not be taken back: each measurement is a new process, by turns.
 """
 
-import resource
 import subprocess
 import sys
 import time
 
+from memory import peak_megabytes
 from pairs import arguments, compare, report, shown, spread, table
 from run import machine
 
@@ -18,7 +18,7 @@ SETTINGS = ((224, 16, 1.0), (128, 32, 1.0), (64, 128, 0.5))  # pixels, batch, wi
 
 def step_and_tell(kept, size, batch, alpha, steps):
     """Train for some steps as `training.train` does; print the seconds of one, and the peak resident megabytes."""
-    if not kept:
+    if not kept:  # before anything has asked for it
         memory.keep_freed_memory = lambda: False
     import numpy as np
 
@@ -37,7 +37,7 @@ def step_and_tell(kept, size, batch, alpha, steps):
             start = time.perf_counter()
         learner.train_on_batch(*next(batches))
     seconds = (time.perf_counter() - start) / steps
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+    print(seconds, peak_megabytes())
 
 
 def measured(kept, *setting):
