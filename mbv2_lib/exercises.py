@@ -13,7 +13,6 @@ import numpy as np
 from mbv2_lib.costs import inverted_residual_cost, network_cost
 from mbv2_lib.files import UserError
 
-EXERCISES = {}  # name -> Exercise, filled by the decorator `same_as`
 TRIES = 20
 
 
@@ -27,10 +26,6 @@ class Exercise(NamedTuple):
 
 class NotAnswered(Exception):
     """The cell holds its dots still."""
-
-
-class Stumbled(Exception):
-    """The reader's function raised an exception; the text says which, and for which inputs."""
 
 
 def check(name, answer):
@@ -48,10 +43,8 @@ def verdict(name, answer):
     exercise = find(name)
     try:
         problem = problem_of(exercise, given(answer))
-    except NotAnswered:
+    except (NotAnswered, NotImplementedError):
         return f'Not answered yet: fill in the dots and run this cell again. hint("{name}") helps.'
-    except Stumbled as stumble:
-        problem = str(stumble)
     except Exception as error:  # a result that NumPy cannot compare, such as a ragged list
         problem = f"looking at your answer raised {type(error).__name__}: {error}"
     return "Right. Well done." if problem is None else f'Not yet: {problem}.\nhint("{name}") helps.'
@@ -62,8 +55,14 @@ def problem_of(exercise, answer):
     rng = np.random.default_rng(2018)
     for _ in range(TRIES):
         inputs = exercise.inputs(rng)
-        wrong = difference(exercise.right(**copy.deepcopy(inputs)), call(answer, **inputs))
-        if wrong:
+        expected = exercise.right(**inputs)
+        try:  # by place, for her names for the inputs may differ; on copies, for she may write on them
+            found = given(answer(*copy.deepcopy(list(inputs.values()))))
+        except (NotAnswered, NotImplementedError):
+            raise
+        except Exception as error:
+            return f"{told(inputs)}your code raised {type(error).__name__}: {error}"
+        if wrong := difference(expected, found):
             return told(inputs) + wrong
     return None
 
@@ -83,16 +82,6 @@ def given(answer):
     if any(part is None or part is ... for part in parts):
         raise NotAnswered
     return answer
-
-
-def call(answer, **inputs):
-    """What the reader's function returns for the inputs, given in order (her names for them may differ)."""
-    try:
-        return given(answer(*copy.deepcopy(list(inputs.values()))))
-    except (NotAnswered, NotImplementedError):
-        raise NotAnswered from None
-    except Exception as error:
-        raise Stumbled(f"{told(inputs)}your code raised {type(error).__name__}: {error}") from error
 
 
 def told(inputs):
@@ -126,34 +115,9 @@ def difference(expected, found):
     return f"expected {short(one[place].item())} at {place}, found {short(other[place].item())}"
 
 
-def same_as(name, hint, inputs):
-    """Decorate the function that is the right answer to `name`.
-
-    inputs: a function of a NumPy Generator that returns the arguments of one try as a dictionary, in order.
-    """
-
-    def register(right):
-        EXERCISES[name] = Exercise(hint, inputs, right)
-        return right
-
-    return register
-
-
 def whole(rng, low, high):
     """A random whole number from `low` to `high`, both included, as a Python int (which prints as a reader expects)."""
     return int(rng.integers(low, high + 1))
-
-
-# ---- 00_start_here -------------------------------------------------------------------------------------------------
-
-
-@same_as(
-    "00-chance",
-    "Of a hundred blind guesses among a hundred classes, one is right. And among ten?",
-    lambda rng: {"classes": whole(rng, 2, 1000)},
-)
-def share_right_by_chance(classes):
-    return 1 / classes
 
 
 def _some_answers(rng):
@@ -162,76 +126,12 @@ def _some_answers(rng):
     return {"probabilities": probabilities, "labels": rng.integers(0, classes, len(probabilities))}
 
 
-@same_as(
-    "00-top1",
-    "argmax along axis 1 gives the likeliest class of each row; the mean of a comparison is the share that is True.",
-    _some_answers,
-)
-def share_of_right_answers(probabilities, labels):
-    return float((probabilities.argmax(axis=1) == labels).mean())
-
-
-@same_as(
-    "00-likeliest",
-    "np.argsort sorts from small to large: sort the negative probabilities, then keep the first k.",
-    lambda rng: {"row": rng.dirichlet(np.ones(whole(rng, 8, 20))), "k": whole(rng, 1, 5)},
-)
-def likeliest_classes(row, k):
-    return np.argsort(-row)[:k]
-
-
-# ---- 01_inverted_residual ------------------------------------------------------------------------------------------
-
-
-@same_as(
-    "01-depthwise-cost",
-    "A depthwise filter has nine weights and sees one channel; it is applied once for each place of the output.",
-    lambda rng: {"h": whole(rng, 4, 32), "w": whole(rng, 4, 32), "c": whole(rng, 1, 64)},
-)
-def depthwise_madds(h, w, c):
-    return 9 * h * w * c
-
-
-@same_as(
-    "01-block-cost",
-    "Add up three layers. The expansion works before the stride, the filter and the projection after it; where the "
-    "expansion is 1 there is no expanding layer.",
-    lambda rng: {
-        "side": 2 * whole(rng, 2, 28),
-        "channels": whole(rng, 4, 64),
-        "filters": whole(rng, 4, 64),
-        "strides": whole(rng, 1, 2),
-        "expansion": whole(rng, 1, 6),
-    },
-)
-def cost_of_block(side, channels, filters, strides, expansion):
-    return inverted_residual_cost(channels, filters, strides, expansion, side).madds
-
-
-@same_as(
-    "01-largest-expansion",
-    "Write down both costs at one place, with t for the expansion, divide by the channels, and round t down.",
-    lambda rng: {"channels": whole(rng, 8, 64)},  # from 36 on the answer is four
-)
-def expansion_of_equal_cost(channels):
-    return 9 * channels // (2 * channels + 9)
-
-
-# ---- 02_mobilenet_v2 -----------------------------------------------------------------------------------------------
-
-
 def random_table(rng):
     """Two rows (t, c, n, s) like those of the paper's Table 2, often with as many channels as came before."""
     t, c, n, s = (rng.integers(low, high + 1, 2).tolist() for low, high in ((1, 8), (2, 3), (1, 4), (1, 2)))
     return {"rows": [(t[row], 8 * c[row], n[row], s[row]) for row in range(2)], "channels": 8 * whole(rng, 2, 3)}
 
 
-@same_as(
-    "02-shortcuts",
-    "Unfold the table as in the two loops: a block has a shortcut where its stride is 1 and it gives as many channels "
-    "as it reads. The first block of a row may have one, too.",
-    random_table,
-)
 def count_shortcuts(rows, channels):
     count = 0
     for _, filters, repeats, strides in rows:
@@ -240,33 +140,17 @@ def count_shortcuts(rows, channels):
     return count
 
 
-@same_as(
-    "02-fit-a-budget",
-    "Go through the widths 0.35, 0.40 ... 1.40, ask costs.network_cost(width, resolution=...).madds for each, and keep "
-    "the largest that costs no more than the budget. Make them by dividing, as 75 / 100: np.arange in steps of "
-    "0.05 misses 0.75 by a hair, and rounding then gives other channels.",
-    lambda rng: {"budget": whole(rng, 60_000_000, 700_000_000), "resolution": 32 * whole(rng, 3, 7)},
-)
 def widest(budget, resolution):
     widths = [round(0.05 * step, 2) for step in range(7, 29)]
     return max(width for width in widths if network_cost(width, resolution=resolution).madds <= budget)
 
 
-@same_as(
-    "02-receptive-field",
-    "Keep two numbers: the field, and the step, how many pixels of the picture lie between two neighbours. A 3 x 3 "
-    "layer widens the field by two steps; only then its stride multiplies the step.",
-    lambda rng: {"strides": [whole(rng, 1, 2) for _ in range(whole(rng, 1, 18))]},
-)
 def field_of_view(strides):
     field = step = 1
     for stride in strides:
         field += 2 * step
         step *= stride
     return field
-
-
-# ---- 03_cifar100_224px ---------------------------------------------------------------------------------------------
 
 
 def _some_leaked(rng):
@@ -280,11 +164,6 @@ def _some_leaked(rng):
     return {"train": train, "validation": validation}
 
 
-@same_as(
-    "03-leaked",
-    "A picture's tobytes() can stand in a set: put the training pictures there, then ask for each of the others.",
-    _some_leaked,
-)
 def rows_of_copies(train, validation):
     known = {picture.tobytes() for picture in train}
     return [row for row, picture in enumerate(validation) if picture.tobytes() in known]
@@ -296,26 +175,9 @@ def _perhaps_swapped(rng):
     return {"source": source, "picture": noisy[..., ::-1] if rng.random() < 0.5 else noisy}
 
 
-@same_as(
-    "03-swapped",
-    "Compare the picture with the source and with source[..., ::-1]. Turn both into int first: uint8 has no -1.",
-    _perhaps_swapped,
-)
 def red_and_blue_exchanged(source, picture):
     source, picture = source.astype(int), picture.astype(int)
     return bool(abs(picture - source[..., ::-1]).mean() < abs(picture - source).mean())
-
-
-@same_as(
-    "03-mirror",
-    "Column x is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
-    lambda rng: {"size": whole(rng, 2, 224)},
-)
-def mirrored_columns(size):
-    return [-1, 0, size - 1, 0, 1, 0, 0, 0]
-
-
-# ---- 04_train ------------------------------------------------------------------------------------------------------
 
 
 def _schedule(rng):
@@ -324,25 +186,10 @@ def _schedule(rng):
     return {"step": whole(rng, 0, steps), "steps": steps, "warmup": warmup, "highest": whole(rng, 1, 40) / 100}
 
 
-@same_as(
-    "04-schedule",
-    "While step < warmup the rate grows in proportion to the step. After that, half of (1 + cos(pi * x)), where x runs "
-    "from 0 at the end of the warm-up to 1 at the last step.",
-    _schedule,
-)
 def learning_rate(step, steps, warmup, highest):
     if step < warmup:
         return highest * step / warmup
     return highest * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
-
-
-@same_as(
-    "04-smooth",
-    "All of the target shrinks by the factor 1 - share; what that frees is dealt out evenly to every class.",
-    lambda rng: {"target": rng.dirichlet(np.ones(whole(rng, 3, 8))).round(4), "share": whole(rng, 1, 30) / 100},
-)
-def smooth(target, share):
-    return (1 - share) * target + share / len(target)
 
 
 def _some_memory(rng):
@@ -351,19 +198,11 @@ def _some_memory(rng):
     return {"momentum": whole(rng, 50, 999) / 1000, "left": whole(rng, 1, 60) / 100}
 
 
-@same_as(
-    "04-forget",
-    "After n steps momentum ** n is left. Look for the smallest n with momentum ** n <= left: a loop will do.",
-    _some_memory,
-)
 def steps_to_forget(momentum, left):
     steps, share = 0, 1.0
     while share > left:
         steps, share = steps + 1, share * momentum
     return steps
-
-
-# ---- 05_accuracy ---------------------------------------------------------------------------------------------------
 
 
 def random_answers(rng):
@@ -374,50 +213,15 @@ def random_answers(rng):
     return {"probabilities": probabilities, "labels": likely}
 
 
-@same_as(
-    "05-close-calls",
-    "A close call is in the top two and not in the top one; in_top says both. Divide by the number of mistakes.",
-    random_answers,
-)
 def share_of_close_calls(probabilities, labels):
     order = (-probabilities).argsort(axis=1)
     wrong = order[:, 0] != labels
     return (wrong & (order[:, 1] == labels)).sum() / wrong.sum()
 
 
-@same_as(
-    "05-pictures-needed",
-    "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture cannot be taken.",
-    lambda rng: {"share": float(rng.uniform(0.05, 0.95)), "error": float(rng.uniform(0.001, 0.05))},
-)
-def count_needed(share, error):
-    return int(np.ceil(share * (1 - share) / error**2))
-
-
 def _some_leaked_exam(rng):
     clean, leaked, on_copies = rng.uniform((0.05, 0.05, 0.9), (0.9, 0.8, 1)).tolist()
     return {"measured": leaked * on_copies + (1 - leaked) * clean, "leaked": leaked, "on_copies": on_copies}
-
-
-@same_as(
-    "05-clean-accuracy",
-    "measured is a mean of two accuracies with the weights leaked and 1 - leaked; solve for the one on the rest.",
-    _some_leaked_exam,
-)
-def accuracy_without_copies(measured, leaked, on_copies):
-    return (measured - leaked * on_copies) / (1 - leaked)
-
-
-# ---- 06_fine_tune --------------------------------------------------------------------------------------------------
-
-
-@same_as(
-    "06-head",
-    "A dense layer has one weight for each pair of a feature and a class, and one bias a class.",
-    lambda rng: {"features": whole(rng, 16, 1280), "classes": whole(rng, 2, 1000)},
-)
-def head_parameters(features, classes):
-    return features * classes + classes
 
 
 def _some_labels(rng):
@@ -426,40 +230,6 @@ def _some_labels(rng):
     return {"labels": labels, "count": whole(rng, 1, 5)}
 
 
-@same_as(
-    "06-few",
-    "For each class: np.flatnonzero(labels == c) gives its places, of which you keep the first few. np.unique(labels) "
-    "lists the classes; np.concatenate joins, np.sort brings back the order.",
-    _some_labels,
-)
-def rows_of_few(labels, count):
-    return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)]))
-
-
-@same_as(
-    "06-gain",
-    "The variance of a share p of n pictures is p (1 - p) / n. Of a difference, the variances add; the standard error "
-    "is the square root of the sum.",
-    lambda rng: {"one": whole(rng, 5, 95) / 100, "other": whole(rng, 5, 95) / 100, "pictures": whole(rng, 50, 2000)},
-)
-def gain(one, other, pictures):
-    return one - other, np.sqrt((one * (1 - one) + other * (1 - other)) / pictures)
-
-
-# ---- 07_trade_offs -------------------------------------------------------------------------------------------------
-
-
-@same_as(
-    "07-intensity",
-    "At each of the h * w places the layer does channels * filters multiply-adds. It reads h * w * channels values and "
-    "channels * filters weights and writes h * w * filters values, each of four bytes.",
-    lambda rng: {
-        "h": whole(rng, 1, 56),
-        "w": whole(rng, 1, 56),
-        "channels": 8 * whole(rng, 1, 40),
-        "filters": 8 * whole(rng, 1, 40),
-    },
-)
 def pointwise_madds_per_byte(h, w, channels, filters):
     moved = h * w * channels + channels * filters + h * w * filters
     return h * w * channels * filters / (4 * moved)
@@ -476,22 +246,6 @@ def _some_networks_and_a_wish(rng):
     return {"costs": costs[:, 0] * 10 + np.arange(len(costs)), "accuracies": accuracies, "wanted": accuracies[0].item()}
 
 
-@same_as(
-    "07-cheapest",
-    "Give the rows that are not accurate enough an infinite cost: np.where(accuracies >= wanted, costs, np.inf). Then "
-    "argmin.",
-    _some_networks_and_a_wish,
-)
-def cheapest_row(costs, accuracies, wanted):
-    return int(np.where(accuracies >= wanted, costs, np.inf).argmin())
-
-
-@same_as(
-    "07-beaten",
-    "For row i: no_worse = (costs <= costs[i]).all(axis=1) & (accuracies >= accuracies[i]) says who costs no more and "
-    "is as accurate. Among those, look for one that is cheaper in some column or more accurate.",
-    _some_networks,
-)
 def beaten_rows(costs, accuracies):
     figures = np.column_stack([costs, -accuracies])  # less is better in every column
     no_worse = (figures[None] <= figures[:, None]).all(axis=2)
@@ -499,37 +253,188 @@ def beaten_rows(costs, accuracies):
     return (no_worse & better).any(axis=1)
 
 
-# ---- 08_deploy -----------------------------------------------------------------------------------------------------
-
-
-@same_as(
-    "08-code",
-    "Divide by the scale, add the zero point, round, and keep the result between -128 and 127 with np.clip.",
-    lambda rng: {
-        "values": rng.uniform(-4, 8, whole(rng, 3, 6)).round(3),
-        "scale": whole(rng, 5, 40) / 1000,
-        "zero_point": whole(rng, -128, 127),
-    },
-)
-def int8_codes(values, scale, zero_point):
-    return np.clip(np.round(values / scale + zero_point), -128, 127)
-
-
-@same_as(
-    "08-range",
-    "256 codes have 255 steps between them. The code -128 stands for the lowest value: which code stands for 0, then? "
-    "Round it.",
-    lambda rng: {"lowest": -whole(rng, 0, 300) / 100, "highest": whole(rng, 10, 600) / 100},
-)
 def scale_and_zero_point(lowest, highest):
     scale = (highest - lowest) / 255
     return scale, round(-128 - lowest / scale)
 
 
-@same_as(
-    "08-agreement",
-    "argmax along axis 1 gives what each model answers; the labels play no part.",
-    lambda rng: {"one": rng.dirichlet(np.ones(4), 9), "other": rng.dirichlet(np.ones(4), 9)},
-)
-def share_of_same_answers(one, other):
-    return float((one.argmax(axis=1) == other.argmax(axis=1)).mean())
+EXERCISES = {
+    # ---- 00_start_here
+    "00-chance": Exercise(
+        "Of a hundred blind guesses among a hundred classes, one is right. And among ten?",
+        lambda rng: {"classes": whole(rng, 2, 1000)},
+        lambda classes: 1 / classes,
+    ),
+    "00-top1": Exercise(
+        "argmax along axis 1 gives the likeliest class of each row; the mean of a comparison is the share that is "
+        "True.",
+        _some_answers,
+        lambda probabilities, labels: float((probabilities.argmax(axis=1) == labels).mean()),
+    ),
+    "00-likeliest": Exercise(
+        "np.argsort sorts from small to large: sort the negative probabilities, then keep the first k.",
+        lambda rng: {"row": rng.dirichlet(np.ones(whole(rng, 8, 20))), "k": whole(rng, 1, 5)},
+        lambda row, k: np.argsort(-row)[:k],
+    ),
+    # ---- 01_inverted_residual
+    "01-depthwise-cost": Exercise(
+        "A depthwise filter has nine weights and sees one channel; it is applied once for each place of the output.",
+        lambda rng: {"h": whole(rng, 4, 32), "w": whole(rng, 4, 32), "c": whole(rng, 1, 64)},
+        lambda h, w, c: 9 * h * w * c,
+    ),
+    "01-block-cost": Exercise(
+        "Add up three layers. The expansion works before the stride, the filter and the projection after it; where the "
+        "expansion is 1 there is no expanding layer.",
+        lambda rng: {
+            "side": 2 * whole(rng, 2, 28),
+            "channels": whole(rng, 4, 64),
+            "filters": whole(rng, 4, 64),
+            "strides": whole(rng, 1, 2),
+            "expansion": whole(rng, 1, 6),
+        },
+        lambda side, channels, filters, strides, expansion: (
+            inverted_residual_cost(channels, filters, strides, expansion, side).madds
+        ),
+    ),
+    "01-largest-expansion": Exercise(
+        "Write down both costs at one place, with t for the expansion, divide by the channels, and round t down.",
+        lambda rng: {"channels": whole(rng, 8, 64)},  # from 36 on the answer is four
+        lambda channels: 9 * channels // (2 * channels + 9),
+    ),
+    # ---- 02_mobilenet_v2
+    "02-shortcuts": Exercise(
+        "Unfold the table as in the two loops: a block has a shortcut where its stride is 1 and it gives as many "
+        "channels as it reads. The first block of a row may have one, too.",
+        random_table,
+        count_shortcuts,
+    ),
+    "02-fit-a-budget": Exercise(
+        "Go through the widths 0.35, 0.40 ... 1.40, ask costs.network_cost(width, resolution=...).madds for each, "
+        "and keep the largest that costs no more than the budget. Make them by dividing, as 75 / 100: np.arange in "
+        "steps of 0.05 misses 0.75 by a hair, and rounding then gives other channels.",
+        lambda rng: {"budget": whole(rng, 60_000_000, 700_000_000), "resolution": 32 * whole(rng, 3, 7)},
+        widest,
+    ),
+    "02-receptive-field": Exercise(
+        "Keep two numbers: the field, and the step, how many pixels of the picture lie between two neighbours. A 3 x 3 "
+        "layer widens the field by two steps; only then its stride multiplies the step.",
+        lambda rng: {"strides": [whole(rng, 1, 2) for _ in range(whole(rng, 1, 18))]},
+        field_of_view,
+    ),
+    # ---- 03_cifar100_224px
+    "03-leaked": Exercise(
+        "A picture's tobytes() can stand in a set: put the training pictures there, then ask for each of the others.",
+        _some_leaked,
+        rows_of_copies,
+    ),
+    "03-swapped": Exercise(
+        "Compare the picture with the source and with source[..., ::-1]. Turn both into int first: uint8 has no -1.",
+        _perhaps_swapped,
+        red_and_blue_exchanged,
+    ),
+    "03-mirror": Exercise(
+        "Column x is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
+        lambda rng: {"size": whole(rng, 2, 224)},
+        lambda size: [-1, 0, size - 1, 0, 1, 0, 0, 0],
+    ),
+    # ---- 04_train
+    "04-schedule": Exercise(
+        "While step < warmup the rate grows in proportion to the step. After that, half of (1 + cos(pi * x)), where "
+        "x runs from 0 at the end of the warm-up to 1 at the last step.",
+        _schedule,
+        learning_rate,
+    ),
+    "04-smooth": Exercise(
+        "All of the target shrinks by the factor 1 - share; what that frees is dealt out evenly to every class.",
+        lambda rng: {"target": rng.dirichlet(np.ones(whole(rng, 3, 8))).round(4), "share": whole(rng, 1, 30) / 100},
+        lambda target, share: (1 - share) * target + share / len(target),
+    ),
+    "04-forget": Exercise(
+        "After n steps momentum ** n is left. Look for the smallest n with momentum ** n <= left: a loop will do.",
+        _some_memory,
+        steps_to_forget,
+    ),
+    # ---- 05_accuracy
+    "05-close-calls": Exercise(
+        "A close call is in the top two and not in the top one; in_top says both. Divide by the number of mistakes.",
+        random_answers,
+        share_of_close_calls,
+    ),
+    "05-pictures-needed": Exercise(
+        "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture cannot be taken.",
+        lambda rng: {"share": float(rng.uniform(0.05, 0.95)), "error": float(rng.uniform(0.001, 0.05))},
+        lambda share, error: int(np.ceil(share * (1 - share) / error**2)),
+    ),
+    "05-clean-accuracy": Exercise(
+        "measured is a mean of two accuracies with the weights leaked and 1 - leaked; solve for the one on the rest.",
+        _some_leaked_exam,
+        lambda measured, leaked, on_copies: (measured - leaked * on_copies) / (1 - leaked),
+    ),
+    # ---- 06_fine_tune
+    "06-head": Exercise(
+        "A dense layer has one weight for each pair of a feature and a class, and one bias a class.",
+        lambda rng: {"features": whole(rng, 16, 1280), "classes": whole(rng, 2, 1000)},
+        lambda features, classes: features * classes + classes,
+    ),
+    "06-few": Exercise(
+        "For each class: np.flatnonzero(labels == c) gives its places, of which you keep the first few. "
+        "np.unique(labels) lists the classes; np.concatenate joins, np.sort brings back the order.",
+        _some_labels,
+        lambda labels, count: np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)])),
+    ),
+    "06-gain": Exercise(
+        "The variance of a share p of n pictures is p (1 - p) / n. Of a difference, the variances add; the standard "
+        "error is the square root of the sum.",
+        lambda rng: {
+            "one": whole(rng, 5, 95) / 100,
+            "other": whole(rng, 5, 95) / 100,
+            "pictures": whole(rng, 50, 2000),
+        },
+        lambda one, other, pictures: (one - other, np.sqrt((one * (1 - one) + other * (1 - other)) / pictures)),
+    ),
+    # ---- 07_trade_offs
+    "07-intensity": Exercise(
+        "At each of the h * w places the layer does channels * filters multiply-adds. It reads h * w * channels "
+        "values and channels * filters weights and writes h * w * filters values, each of four bytes.",
+        lambda rng: {
+            "h": whole(rng, 1, 56),
+            "w": whole(rng, 1, 56),
+            "channels": 8 * whole(rng, 1, 40),
+            "filters": 8 * whole(rng, 1, 40),
+        },
+        pointwise_madds_per_byte,
+    ),
+    "07-cheapest": Exercise(
+        "Give the rows that are not accurate enough an infinite cost: np.where(accuracies >= wanted, costs, np.inf). "
+        "Then argmin.",
+        _some_networks_and_a_wish,
+        lambda costs, accuracies, wanted: int(np.where(accuracies >= wanted, costs, np.inf).argmin()),
+    ),
+    "07-beaten": Exercise(
+        "For row i: no_worse = (costs <= costs[i]).all(axis=1) & (accuracies >= accuracies[i]) says who costs no "
+        "more and is as accurate. Among those, look for one that is cheaper in some column or more accurate.",
+        _some_networks,
+        beaten_rows,
+    ),
+    # ---- 08_deploy
+    "08-code": Exercise(
+        "Divide by the scale, add the zero point, round, and keep the result between -128 and 127 with np.clip.",
+        lambda rng: {
+            "values": rng.uniform(-4, 8, whole(rng, 3, 6)).round(3),
+            "scale": whole(rng, 5, 40) / 1000,
+            "zero_point": whole(rng, -128, 127),
+        },
+        lambda values, scale, zero_point: np.clip(np.round(values / scale + zero_point), -128, 127),
+    ),
+    "08-range": Exercise(
+        "256 codes have 255 steps between them. The code -128 stands for the lowest value: which code stands for 0, "
+        "then? Round it.",
+        lambda rng: {"lowest": -whole(rng, 0, 300) / 100, "highest": whole(rng, 10, 600) / 100},
+        scale_and_zero_point,
+    ),
+    "08-agreement": Exercise(
+        "argmax along axis 1 gives what each model answers; the labels play no part.",
+        lambda rng: {"one": rng.dirichlet(np.ones(4), 9), "other": rng.dirichlet(np.ones(4), 9)},
+        lambda one, other: float((one.argmax(axis=1) == other.argmax(axis=1)).mean()),
+    ),
+}
