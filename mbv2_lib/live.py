@@ -50,8 +50,9 @@ class LivePlot(keras.callbacks.Callback):
         width, height = (int(length * figure.dpi) for length in figure.get_size_inches())
         looks = Layout(width=f"{width}px", height=f"{height}px", max_width="100%", object_fit="contain")
         tooltip = "Loss and accuracy so far; the line below says their end"
-        self.picture = Picture(value=drawings.png(figure), layout=looks, tooltip=tooltip)
+        self.picture = Picture(layout=looks, tooltip=tooltip)
         self.words = HTML(layout=Layout(min_height="3.2em"))
+        self.draw()
         display(VBox([self.picture, self.words]))
 
     def write(self, text):
@@ -68,10 +69,6 @@ class LivePlot(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.training = True
-        self.draw()
-
-    def on_train_end(self, logs=None):
-        self.draw()
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -80,7 +77,8 @@ class LivePlot(keras.callbacks.Callback):
         if self.picture is not None and time.monotonic() - self.drawn > SECONDS:
             done = self.epoch + (batch + 1) / self.params["steps"]
             self.steps.append({"epoch": done, "loss": float(logs["loss"]), "top1": float(logs["top1"])})
-            if not self.draw():
+            self.draw()
+            if self.epoch == 0:
                 self.say(f"epoch 1/{self.config.epochs}: batch {batch + 1} of {self.params['steps']}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -88,13 +86,11 @@ class LivePlot(keras.callbacks.Callback):
         self.draw()
 
     def draw(self):
-        """Renew the picture, where there is one; returns the rows of the whole epochs in it."""
-        if self.picture is None:
-            return []
-        history = runs.read_history(self.config.run)
-        self.picture.value = drawings.png(plots.progress(history, self.steps, self.config.epochs))
-        self.drawn = time.monotonic()
-        return history
+        """Renew the picture, where there is one."""
+        if self.picture is not None:
+            history = runs.read_history(self.config.run)
+            self.picture.value = drawings.png(plots.progress(history, self.steps, self.config.epochs))
+            self.drawn = time.monotonic()
 
 
 def in_a_notebook():

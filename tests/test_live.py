@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from mbv2_lib import live, runs
+from mbv2_lib import drawings, live, plots, runs
 from mbv2_lib.config import TrainConfig
 
 STEPS = 10
@@ -98,6 +98,15 @@ def test_a_resumed_run_shows_the_epochs_before_it(config, shown):
     with live.LivePlot(config) as again:
         next(train(again, epochs=3, first=2))
         assert (pixels(again) != empty).any()
+
+
+def test_a_run_that_is_done_shows_its_epochs(config, shown):
+    with live.LivePlot(config) as plot:
+        for _ in train(plot, epochs=3):
+            pass
+    with live.LivePlot(config) as again:  # nothing is trained
+        pass
+    assert again.picture.value == drawings.png(plots.progress(runs.read_history(config.run), [], 3))
 
 
 def test_an_error_in_training_is_printed_where_it_always_is(config, shown):
