@@ -33,10 +33,16 @@ class KeepRun(keras.callbacks.Callback):
         self.started = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._expect_number(logs["loss"])
+        loss = float(logs["loss"])
+        if not np.isfinite(loss):
+            rate = float(np.asarray(self.model.optimizer.learning_rate))
+            raise UserError(
+                f"epoch {len(self.rows) + 1}: the loss is {loss} at a learning rate of {rate:.3g}; the weights "
+                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate "
+                "or, on a GPU, with --precision float32"
+            )
 
     def on_epoch_end(self, epoch, logs=None):
-        self._expect_number(logs["loss"])
         run = Path(self.config.run)
         with averaged_weights(self.model, self.gatherer, self.batches()):
             probabilities = self.model.predict_split(self.validation, self.config.batch)
@@ -72,15 +78,6 @@ class KeepRun(keras.callbacks.Callback):
             "learning_rate": float(np.asarray(self.model.optimizer.learning_rate)),
             "seconds": round(time.monotonic() - self.started, 2),
         }
-
-    def _expect_number(self, loss):
-        if not np.isfinite(float(loss)):
-            rate = float(np.asarray(self.model.optimizer.learning_rate))
-            raise UserError(
-                f"epoch {len(self.rows) + 1}: the loss is {float(loss)} at a learning rate of {rate:.3g}; the weights "
-                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate "
-                "or, on a GPU, with --precision float32"
-            )
 
 
 def epochs_since_best(rows):

@@ -1,15 +1,11 @@
 """What every room needs of the disk: files that appear whole or not at all, and the one error that a user sees."""
 
 import csv
+import fcntl
 import json
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None
 
 
 class UserError(Exception):
@@ -53,15 +49,14 @@ def unwritable(path, error):
 def alone_in(folder):
     """Make `folder` where it is missing; inside, nobody else is in here for it. Raises UserError where somebody is.
 
-    The lock lies on the folder itself: nothing is left behind, whatever way the program ends.
+    The lock lies on the folder itself: nothing is left behind, whatever way the program ends. A folder made here in
+    which nothing was written goes again.
     """
+    new = not os.path.lexists(folder)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    if fcntl is None:
-        yield
-        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -75,18 +70,21 @@ def alone_in(folder):
             pass
         yield
     finally:
+        if new:
+            with suppress(OSError):  # it holds something, as it should
+                Path(folder).rmdir()
         os.close(handle)
 
 
 def write_text(path, text):
     """Write `text` to `path`, whole or not at all. Raises UserError as `whole_file` does."""
     with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", errors="surrogateescape")  # a file name need not be UTF-8
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path, value):
     """Write `value` to `path` as indented JSON, whole or not at all. Raises UserError as `whole_file` does."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")  # in ASCII: the name of a class folder need not be UTF-8
 
 
 def write_csv(path, rows):
@@ -100,7 +98,7 @@ def write_csv(path, rows):
 def read_json(path):
     """The value that the JSON file at `path` holds. Raises UserError where it is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         found = f"{type(error).__name__} ({error})"
         raise UserError(f"{path}: expected a JSON file, found {found}; restore or remove it") from error

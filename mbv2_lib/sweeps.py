@@ -82,37 +82,25 @@ def _number(text):
 
 
 def run(sweep, folder=None):
-    """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on.
-
-    A run that another sweep has, too, is taken from there.
-    """
+    """Train what the sweep's CSV lacks, and add a row as each run ends; a run that was stopped goes on."""
     for settings in tried()[sweep]:
         rows = read(sweep, folder)
-        known = [row for other in tried() for row in read(other, folder) if settings.items() <= row.items()]
-        if any(row in rows for row in known):
-            continue
-        rows.append(known[0] if known else trained(settings, folder))
-        write_csv(Path(folder or FOLDER) / f"{sweep}.csv", rows)
+        if not any(settings.items() <= row.items() for row in rows):
+            write_csv(Path(folder or FOLDER) / f"{sweep}.csv", [*rows, trained(settings, folder)])
 
 
 def trained(settings, folder=None):
-    """Train with these settings, or go on with a run that was stopped; returns its row."""
-    line = command(settings, folder)
-    place = folder_of(settings, folder)
-    resume = ["--resume"] if Path(place, "state.npz").exists() else []
+    """Train with these settings, or go on with a run that was stopped; returns its row.
+
+    Top-1 is that of the last epoch, not of the best. What another sweep has trained to its end is only read.
+    """
+    line, place = command(settings, folder), folder_of(settings, folder)
+    resume = ["--resume"] if Path(place, "history.csv").exists() else []
     if subprocess.run([sys.executable, "-m", "mbv2_lib", *shlex.split(line)[1:], *resume]).returncode:
         raise UserError(f"{line}: expected a run to its end, found that it failed; see the line above")
-    return settings | reached(place) | {"machine": machine(), "command": line}
-
-
-def reached(folder):
-    """What a run came to: top-1 of its last epoch, not of its best."""
-    last = runs.read_history(folder)[-1]
-    return {
-        "training_top1": round(last["top1"], 4),
-        "top1": round(last["val_top1"], 4),
-        "pictures": HELD_OUT,
-    }
+    last = runs.read_history(place)[-1]
+    top1 = {"training_top1": round(last["top1"], 4), "top1": round(last["val_top1"], 4)}
+    return settings | top1 | {"pictures": HELD_OUT, "machine": machine(), "command": line}
 
 
 def machine():

@@ -130,27 +130,26 @@ def train(config, resume=False, callbacks=()):
     Returns the rows of history.csv. Raises UserError before the first epoch for data, weights or settings that do not
     fit, and later for a loss that is not a number or a disk that is full; whole epochs are kept.
     """
-    done, values = runs.read_state(config.run) if resume else (0, [])
-    expect_a_start(config, resume, done)
-    sharing = share_work_among_devices(config)
-    data = pipeline.open_data(config.data, config.holdout)
-    check_fits(config, data)
-    plan = pipeline.Plan(
-        data.train.labels,
-        config.classes,
-        config.batch,
-        config.size,
-        RECIPES[config.recipe].augmentation,
-        config.seed,
-        multiple_of=sharing,
-    )
-    # Where epochs are done, the state holds every weight, and the file to start from may be gone.
-    learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
     with alone_in(config.run):
+        done, values = runs.read_state(config.run) if resume else (0, [])
+        expect_a_start(config, resume, done)
+        sharing = share_work_among_devices(config)
+        data = pipeline.open_data(config.data, config.holdout)
+        check_fits(config, data)
+        plan = pipeline.Plan(
+            data.train.labels,
+            config.classes,
+            config.batch,
+            config.size,
+            RECIPES[config.recipe].augmentation,
+            config.seed,
+            multiple_of=sharing,
+        )
+        # Where epochs are done, the state holds every weight, and the file to start from may be gone.
+        learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
         if resume:
             go_on(config, data, learner, done, values)
         else:
-            expect_a_start(config, resume, done)  # again: another command may have trained here meanwhile
             write_json(Path(config.run) / "config.json", describe(config, data, learner))
         announce(config, data, learner, done)
         if done < config.epochs and not stops_early(config, runs.read_history(config.run)[:done]):
@@ -216,16 +215,20 @@ def expect_a_start(config, resume, done):
 
     done: epochs of a run that is resumed; with them, the weights that it started from may be gone.
     """
-    if not resume and (Path(config.run) / "state.npz").exists():
+    if not resume and any((Path(config.run) / name).exists() for name in ("state.npz", "history.csv")):
         raise UserError(f"{config.run}: holds a run already; add --resume to go on with it, or choose another --run")
+    epochs = len(runs.read_history(config.run))
+    if epochs > done + 1:  # a kill leaves one row that the state does not know of, no more
+        raise UserError(
+            f"{config.run}/state.npz: expected the state after {epochs} epochs, found that after {done}; restore it "
+            "or choose another --run"
+        )
     if config.weights and not done:
         runs.expect_weights(config.weights, config.alpha, config.expansion, config.tclasses or config.classes)
 
 
 def check_fits(config, data):
     """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
-    if len(data.classes) < 2:
-        raise UserError(f"{config.data}: expected at least 2 classes to tell apart, found 1; add pictures of another")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
     check_readable(data, config.data)
@@ -247,10 +250,7 @@ def open_same_data(path, config, described):
 
     Validation is the set's own, also where the run was watched on training pictures (`holdout`).
     """
-    try:
-        data = pipeline.open_data(path)
-    except UserError as error:
-        raise UserError(f"--data {error}") from error
+    data = pipeline.open_data(path)
     if list(data.classes) != described["class_names"]:
         raise UserError(
             f"--data {path}: expected the {len(described['class_names'])} classes that {config.run} was trained on, "
@@ -273,8 +273,7 @@ def go_on(config, data, learner, done, values):
         raise UserError(f"{config.run}/history.csv: expected a row for each of {done} epochs; restore it or begin anew")
     if done:
         variables = runs.state_of(learner)
-        numbers = all(np.issubdtype(value.dtype, np.number) for value in values)
-        if not numbers or [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
             raise UserError(f"{config.run}/state.npz: expected the state of this network, found another's; begin anew")
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)

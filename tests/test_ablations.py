@@ -123,15 +123,6 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
     assert len(asked) == 4 and len(sweeps.read("two", "again")) == len(sweeps.read("two")) == 2
 
 
-def test_a_run_of_two_sweeps_is_trained_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeps, "tried", lambda: {"one": [sweeps.SMALL], "other": [sweeps.SMALL]})
-    asked = []
-    monkeypatch.setattr(sweeps, "trained", lambda *given: asked.append(given) or sweeps.SMALL | {"top1": 0.25})
-    for sweep in ("one", "other", "one"):
-        sweeps.run(sweep, folder=tmp_path)
-    assert len(asked) == 1 and sweeps.read("one", tmp_path) == sweeps.read("other", tmp_path)
-
-
 def test_a_sweep_whose_run_fails_says_so_and_adds_no_row(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweeps.subprocess, "run", lambda words: subprocess.CompletedProcess(words, 2))

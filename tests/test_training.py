@@ -319,18 +319,7 @@ def test_two_trainings_do_not_write_into_one_run(data, tmp_path):
     config = config_of(data, tmp_path / "run")
     with alone_in(tmp_path / "run"), pytest.raises(UserError, match="run: expected to be alone there"):
         training.train(config)
-    assert not list((tmp_path / "run").iterdir())
-
-
-def test_a_run_that_another_command_ended_meanwhile_is_kept(data, whole_run, tmp_path, monkeypatch):
-    def another_ends_first(path, holdout=0, open_data=pipeline.open_data):
-        shutil.copytree(whole_run, tmp_path / "run")
-        return open_data(path, holdout)
-
-    monkeypatch.setattr(pipeline, "open_data", another_ends_first)
-    with pytest.raises(UserError, match="holds a run already"):
-        training.train(config_of(data, tmp_path / "run"))
-    assert (tmp_path / "run" / "config.json").read_text() == (whole_run / "config.json").read_text()
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_misfit_are_named_before_the_pictures_are_read(whole_run, tmp_path):
@@ -338,6 +327,17 @@ def test_weights_that_misfit_are_named_before_the_pictures_are_read(whole_run, t
         config = config_of(tmp_path / "no pictures", tmp_path / "run", weights=str(weights), tclasses=9)
         with pytest.raises(UserError, match=said):
             training.train(config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_whose_state_is_gone_is_not_trained_over(resume, damaged, whole_run):
+    (damaged / "state.npz").unlink()
+    config = runs.resumed_config({"run": str(damaged)})
+    with pytest.raises(UserError, match="expected the state after 3 epochs" if resume else "holds a run already"):
+        training.train(config, resume=resume)
+    for name in ("history.csv", "last.weights.h5"):
+        assert (damaged / name).read_bytes() == (whole_run / name).read_bytes()
 
 
 # -- the other backend -------------------------------------------------------------------------------------------------
@@ -490,21 +490,6 @@ def test_a_history_with_other_columns_is_named_before_an_epoch_is_trained(edit, 
     runs.write_history(damaged, [edit(row) for row in runs.read_history(damaged)])
     with pytest.raises(UserError, match="history.csv: expected a number in every column"):
         runs.read_history(damaged)
-
-
-def test_a_state_of_words_is_named(data, damaged):
-    learner = training.build_learner(config_of(data, damaged, recipe="modern"), steps=3)
-    done, values = runs.read_state(damaged)
-    values[0] = values[0].astype(str)
-    with pytest.raises(UserError, match="expected the state of this network"):
-        training.go_on(config_of(data, damaged), pipeline.open_data(data), learner, done, values)
-
-
-def test_a_single_class_is_refused(data, tmp_path):
-    for split in ("train", "validation"):
-        shutil.copytree(data / split / "red", tmp_path / "one" / split / "red")
-    with pytest.raises(UserError, match="expected at least 2 classes to tell apart, found 1"):
-        training.train(config_of(tmp_path / "one", tmp_path / "run", classes=1))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"epochs"])
