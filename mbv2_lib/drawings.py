@@ -185,10 +185,9 @@ def network(view):
 
 
 def _ruled(page, left, right, rungs):
-    """Pale lines with their labels: {y: label}."""
-    page.strokes(
-        [[(left, y), (right, y)] for y in rungs], [LIGHT if y == FLOOR else PALE for y in rungs], 0.8, zorder=0
-    )
+    """Pale lines with their labels, {y: label}; the first of them, the floor, is darker."""
+    colours = [LIGHT] + [PALE] * (len(rungs) - 1)
+    page.strokes([[(left, y), (right, y)] for y in rungs], colours, 0.8, zorder=0)
     for y, label in rungs.items():
         page.write(left - 6, y, label, 8, GREY, ha="right")
 
@@ -336,10 +335,7 @@ def _candidates(page, choice):
         across = (np.log10(madds) - least) / (most - least)
         return left + (right - left) * np.clip(across, 0, 1), floor + (ceiling - floor) * (top1 - low) / (high - low)
 
-    for share in np.arange(low, high + 0.01, step):
-        y = at(1, share)[1]
-        page.line([(left, y), (right, y)], LIGHT if share == low else PALE, 0.8, zorder=0)
-        page.write(left - 6, y, f"{share:.0%}", 8, GREY, ha="right")
+    _ruled(page, left, right, {at(1, share)[1]: f"{share:.0%}" for share in np.arange(low, high + 0.01, step)})
     for tick in (1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8):
         if least <= np.log10(tick) <= most:
             page.write(at(tick, low)[0], floor - 12, f"{tick / 1e6:.0f} M", 8, GREY)
@@ -402,10 +398,7 @@ def rounded(found):
     errors = np.sort(found.error_by_channel)[::-1]
     wide = 270 / len(errors)
     page.write(570, 296, f"error by channel; whole kernel {found.error:.1%}", 10, ha="left")
-    for share in (0, 0.5, 1):
-        y = 44 + 230 * share
-        page.line([(570, y), (840, y)], LIGHT if share == 0 else PALE, 0.8, zorder=0)
-        page.write(564, y, f"{share:.0%}", 8, GREY, ha="right")
+    _ruled(page, 570, 840, {44 + 230 * share: f"{share:.0%}" for share in (0, 0.5, 1)})
     page.boxes([(570 + wide * n, 44, wide, 230 * min(error, 1)) for n, error in enumerate(errors)], ORANGE)
     page.write(705, 22, "channels, worst first", 9, GREY)
     return page
@@ -448,7 +441,7 @@ def mistakes(found):
         page.write(160, bottom + 10, spaced(name), ha="right")
         page.write(left + length + 6, bottom + 10, f"{count}", ha="left")
     page.write(385, 334, "the most confident mistakes", 10, ha="left")
-    for place, (picture, answer, confidence) in enumerate(found.pictures[:8]):
+    for place, (picture, answer, confidence) in enumerate(found.pictures):
         left, bottom = 385 + 120 * (place % 4), 210 - 162 * (place // 4)
         page.photograph(picture, left, bottom, 106)
         caption = f"{textwrap.fill(spaced(answer), 17)}\n{confidence:.0%} sure"
@@ -479,7 +472,7 @@ def tried(found):
         page.boxes(bars, colour)
         for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
             words = textwrap.shorten(spaced(name), 24, placeholder=" ...")
-            page.write(left - 8, bottom + 7, words, ha="right", parse_math=False)  # a name may hold a $
+            page.write(left - 8, bottom + 7, words, ha="right")
             page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
     return page
 
@@ -489,7 +482,6 @@ def in_square(picture, side):
     height, width = (max(1, round(side * extent / max(picture.shape[:2]))) for extent in picture.shape[:2])
     shrinks = max(picture.shape[:2]) > side
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
-    square = np.full((side, side, 3), 255, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = small
-    return square
+    margins = top, side - height - top, left, side - width - left
+    return cv2.copyMakeBorder(small, *margins, cv2.BORDER_CONSTANT, value=(255, 255, 255))

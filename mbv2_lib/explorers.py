@@ -316,12 +316,6 @@ class Resized(NamedTuple):
         """Mean absolute difference that the JPEG makes, in grey levels of 256."""
         return float(cv2.absdiff(self.resized, self.decoded).mean())
 
-    @property
-    def psnr(self):
-        """Peak signal-to-noise ratio of the JPEG in decibels; infinite where nothing differs."""
-        error = np.square(self.resized.astype(float) - self.decoded).mean()
-        return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
 
 def resize(picture, size=224, interpolation="cubic", quality=95):
     """What `folders.write_picture` makes of a uint8 RGB picture (h, w, 3), read back."""
@@ -337,7 +331,7 @@ def resize_words(resized):
     return (
         f"{resized.original.shape[0]} to {resized.decoded.shape[0]} pixels a side, {resized.interpolation} "
         f"interpolation, JPEG quality {resized.quality}: a file of {resized.size_in_bytes:,} bytes.<br>"
-        f"The JPEG moves a value by {resized.mean_difference:.2f} of 255 on average (PSNR {resized.psnr:.1f} dB)."
+        f"The JPEG moves a value by {resized.mean_difference:.2f} of 255 on average."
     )
 
 
@@ -361,13 +355,13 @@ class Mistakes(NamedTuple):
     pictures: list  # (picture, wrong answer, confidence), most confident first
 
 
-def mistakes_of(name, pictures, labels, probabilities, classes, most=8):
+def mistakes_of(name, pictures, labels, probabilities, classes):
     """Gather the misjudged pictures (uint8 RGB) of class `name`; probabilities: (n, classes). Returns Mistakes."""
     of_class = np.flatnonzero(np.asarray(labels) == list(classes).index(name))
     answers, sure = probabilities[of_class].argmax(axis=1), probabilities[of_class].max(axis=1)
     wrong = np.flatnonzero(answers != list(classes).index(name))
     taken_for = Counter(classes[answer] for answer in sorted(answers[wrong])).most_common()  # ties in class order
-    gallery = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+    gallery = wrong[np.argsort(-sure[wrong], kind="stable")][:8]
     shown = [(pictures[of_class[row]], classes[answers[row]], float(sure[row])) for row in gallery]
     return Mistakes(name, len(of_class), len(of_class) - len(wrong), taken_for, shown)
 

@@ -91,7 +91,7 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
     figure, axes = _panels((8, 3.2), grid="both")
     looks = zip((BLUE, ORANGE, GREEN, PINK), ("-", "--", "-.", ":"), strict=True)
     for (name, line), (colour, dashes) in zip(values.items(), looks, strict=False):
-        places, line = np.arange(len(line)) if x is None else np.asarray(x)[: len(line)], np.asarray(line)
+        places, line = np.asarray(range(len(line)) if x is None else x), np.asarray(line)
         axes.plot(places, line, dashes, color=colour, label=name, marker="o" if len(line) < 30 else None, ms=4)
         if errors and name in errors:
             spread = 2 * np.asarray(errors[name])
@@ -189,11 +189,8 @@ def _tiles(values, side=64, gap=6):
 # -- the series, the block, the data set -------------------------------------------------------------------------------
 
 
-def series(stations, here):
-    """The series as a line with stations, three in a row.
-
-    stations: {number: (title, what a reader ends with)}; here: the numbers of those that exist.
-    """
+def series(stations):
+    """The series as a line with stations, three in a row: {number: (title, what a reader ends with)}."""
     figure, axes = _panels((8, 4.2))
     track = []
     for place, (number, (title, ending)) in enumerate(stations.items()):
@@ -202,22 +199,20 @@ def series(stations, here):
         if row and not column:  # the line turns beside the page's edge, clear of the words
             track += [(2.5 if x else -0.5, 1 - row), (2.5 if x else -0.5, -row)]
         track.append((x, -row))
-        ready = number in here
-        axes.scatter(x, -row, s=560, zorder=2, facecolor=colour if ready else "white", edgecolor=colour, linewidth=2)
+        axes.scatter(x, -row, s=560, zorder=2, color=colour, linewidth=2)
         looks = {"ha": "center", "va": "center", "fontsize": 11, "weight": "bold"}
-        axes.text(x, -row, number, color="white" if ready else colour, **looks)
+        axes.text(x, -row, number, color="white", **looks)
         axes.text(x, -row - 0.27, title, **looks)
-        note = ending if ready else f"{ending}\n(to come)"
-        axes.text(x, -row - 0.38, note, ha="center", va="top", fontsize=9, color="0.3")
+        axes.text(x, -row - 0.38, ending, ha="center", va="top", fontsize=9, color="0.3")
     axes.plot(*zip(*track, strict=True), color="0.82", lw=7, zorder=1, solid_joinstyle="round")
     axes.set(xlim=(-0.6, 2.6), ylim=(-2.66, 0.2))
     axes.set_axis_off()
     return figure
 
 
-def answers(pictures, labels, probabilities, classes, top=3):
+def answers(pictures, labels, probabilities, classes):
     """Pictures in a row under their true class, and below each the likeliest classes; the true one is blue."""
-    figure, top = Figure(figsize=(8, 2.5)), min(top, len(classes))
+    figure, top = Figure(figsize=(8, 2.5)), 3
     axes = figure.subplots(2, len(pictures), height_ratios=(3, 1.7), squeeze=False)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.91, wspace=0.08, hspace=0.05)
     for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
@@ -235,10 +230,10 @@ def answers(pictures, labels, probabilities, classes, top=3):
     return figure
 
 
-def three_convolutions(channels=4):
+def three_convolutions():
     """Which values of the input one value of the output reads: in a convolution, a depthwise and a pointwise one."""
     figure, panels = _panels((8, 3.3), 1, 3)
-    everywhere, middle = range(channels), [channels // 2]
+    channels, everywhere, middle = 4, range(4), [2]
     kinds = (("convolution", 3, everywhere), ("depthwise", 3, middle), ("pointwise", 1, everywhere))
     for axes, (name, kernel, read) in zip(panels, kinds, strict=True):
         for channel in range(channels):
@@ -572,5 +567,5 @@ def latencies(milliseconds):
 
 
 def spaced(name):
-    """A class name as words."""
-    return name.replace("_", " ")
+    """A class name as words of a figure, where a plain $ would begin a formula."""
+    return name.replace("_", " ").replace("$", r"\$")

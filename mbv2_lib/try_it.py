@@ -58,7 +58,7 @@ def words(found):
     if found.problem:
         return escape(found.problem)
     lines = [
-        f"{answer.model} says {escape(drawings.spaced(answer.top[0][0]))}, {answer.top[0][1]:.1%} sure, in "
+        f"{answer.model} says {escape(answer.top[0][0].replace('_', ' '))}, {answer.top[0][1]:.1%} sure, in "
         f"{answer.milliseconds:.2f} ms"
         for answer in found.answers
     ]
