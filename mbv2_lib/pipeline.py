@@ -99,10 +99,9 @@ def set_aside(data, holdout, seed=2018):
             f"found {holdout}; the smallest class has {np.bincount(data.train.labels).min()} pictures"
         )
     shuffled = np.random.default_rng(seed).permutation(len(data.train.labels))
-    by_class = shuffled[np.argsort(data.train.labels[shuffled], kind="stable")]
-    labels = data.train.labels[by_class]
-    place = np.arange(len(labels)) - np.searchsorted(labels, labels)  # 0, 1, 2 ... within the class
-    held, kept = np.sort(by_class[place < each]), np.sort(by_class[place >= each])
+    of_class = data.train.labels[shuffled]
+    held = np.sort(np.concatenate([shuffled[of_class == label][:each] for label in range(len(data.classes))]))
+    kept = np.setdiff1d(np.arange(len(shuffled)), held)
     return data._replace(train=data.train.take(kept), validation=data.train.take(held))
 
 

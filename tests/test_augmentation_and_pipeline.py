@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from test_cifar100 import binary_files, expect, made_up_records, write
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
 from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, mixed_targets, vary, warped
@@ -317,7 +318,16 @@ def test_pictures_of_another_size_are_resized(folder, size, how):
         np.testing.assert_array_equal(picture, cv2.resize(original, (size, size), interpolation=how))
 
 
-def test_shapes_and_binary_files_are_read_as_arrays(tmp_path, monkeypatch):
+@pytest.mark.parametrize("inside", ["", "cifar-100-binary/"])
+def test_binary_files_are_read_as_arrays(inside, tmp_path, monkeypatch):
+    expect(monkeypatch, records := made_up_records())
+    data = pipeline.open_data(write(tmp_path, binary_files(records, inside)))
+    np.testing.assert_array_equal(data.train.labels, records["train"][:, 1])
+    pixels = data.validation.pictures.transpose(0, 3, 1, 2).reshape(-1, 3072)
+    np.testing.assert_array_equal(pixels, records["test"][:, 2:])
+
+
+def test_shapes_are_read_as_arrays(monkeypatch):
     monkeypatch.setattr(pipeline, "SHAPES_PER_CLASS", (3, 1))
     data = pipeline.open_data("shapes100")
     assert data.train.pictures.shape == (300, 32, 32, 3) and data.classes == list(shapes100.CLASSES)
