@@ -12,15 +12,18 @@ LIMIT = 60  # milliseconds: a picture that follows the hand
 
 
 def all_explorers():
-    """Name to a function that makes the explorer."""
+    """Name to a function that makes the explorer: all but the one of your own picture, which waits for two models."""
     pictures, labels = shapes100.draw(4)
-    probabilities = np.random.default_rng(0).dirichlet(np.full(100, 0.05), len(labels))
+    rng = np.random.default_rng(0)
+    probabilities, kernel = rng.dirichlet(np.full(100, 0.05), len(labels)), rng.normal(size=(3, 3, 96))
     return {
         "block": explorers.block_explorer,
         "network": explorers.network_explorer,
         "ReLU": explorers.relu_explorer,
         "resizing": lambda: explorers.resize_explorer(pictures[3]),
         "mistakes": lambda: explorers.mistake_explorer(pictures, labels, probabilities, shapes100.CLASSES),
+        "design": explorers.design_explorer,
+        "quantization": lambda: explorers.quantization_explorer(kernel),
     }
 
 
