@@ -31,9 +31,10 @@ def step_and_tell(kept, size, batch, alpha, steps):
     split = pipeline.Split(rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), rng.integers(0, 100, count))
     plan = pipeline.Plan(split.labels, 100, batch, size, RECIPES["short"].augmentation)
     learner = training.build_learner(config, steps)
+    learner.run_eagerly = steps == 1  # in tiny mode: one step is not worth the tracing of a network
     batches = pipeline.training_batches(split, plan)
     for step in range(steps + 3):
-        if step == 3:  # the first ones trace the network, and fetch the memory
+        if step == 3:  # the first ones trace the network and fetch the memory
             start = time.perf_counter()
         learner.train_on_batch(*next(batches))
     seconds = (time.perf_counter() - start) / steps
