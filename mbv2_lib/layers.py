@@ -3,12 +3,6 @@
 from mbv2_lib.backend import keras
 
 
-def has_fused_normalization():
-    """Whether the fused operation exists and is faster: on TensorFlow, which else goes over the pictures
-    several times."""
-    return keras.config.backend() == "tensorflow"
-
-
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis of (n, h, w, c), with fewer readings where that is faster.
@@ -30,12 +24,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        plain = self.scale and self.center and self.axis in (-1, 3) and not getattr(self, "renorm", False)
+        plain = self.scale and self.center and self.axis in (-1, 3) and not self.renorm
         fits = plain and len(inputs.shape) == 4 and mask is None and self.compute_dtype != "float64"
         training = bool(training) and self.trainable
-        if fits and has_fused_normalization():
+        if fits and not is_on_jax():
             return self._fused(inputs, training)
-        if fits and training and is_on_jax():
+        if fits and training:
             return self._in_one_pass(inputs)
         return super().call(inputs, training=training, mask=mask)
 

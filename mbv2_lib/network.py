@@ -77,8 +77,10 @@ def copy_weights(source, target):
     """Copy weights from one model to another in the order of their layers, and stop where `target` has no more.
 
     Both list convolutions and batch normalizations from the picture to the classifier. A classifier of another number
-    of classes is left as it is. Raises ValueError where two weights before it differ in shape.
+    of classes is left as it is. Raises ValueError where `source` has fewer weights, or one of another shape before it.
     """
+    if len(source.weights) < len(target.weights):
+        raise ValueError(f"expected {len(target.weights)} weights, found {len(source.weights)}")
     pairs = list(zip(source.weights, target.weights, strict=False))
     for given, wanted in pairs:
         if tuple(given.shape) != tuple(wanted.shape) and "classifier" not in wanted.path:
