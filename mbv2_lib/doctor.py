@@ -61,11 +61,10 @@ def table(rows):
     return "\n".join(lines)
 
 
-def examine(folder="."):
+def examine():
     """List of Row on this machine and this environment; `pandas.DataFrame(examine())` shows it in a notebook.
 
-    Takes some seconds, since TensorFlow and Keras are started to ask for their devices. `folder` is the one whose
-    disk is measured.
+    Takes some seconds, since TensorFlow and Keras are started to ask for their devices.
     """
     answers = probe()
     return [
@@ -76,7 +75,7 @@ def examine(folder="."):
         gpu_row(gpus_of_the_driver(), answers["keras"]),
         Row("cores", OK, str(os.cpu_count())),
         room_row("memory", memory(), 2, "close other programs, or train with a smaller --batch"),
-        room_row("free disk", shutil.disk_usage(folder).free, 2, "free some space: the 224 px pictures take 0.6 GB"),
+        room_row("free disk", shutil.disk_usage(".").free, 2, "free some space: the 224 px pictures take 0.6 GB"),
     ]
 
 
@@ -180,16 +179,13 @@ def gpus_of_the_driver():
 
 def gpu_row(present, keras_answer):
     """Row on the GPUs: `present` are the driver's names, keras_answer as for `keras_row`."""
-    devices = [] if isinstance(keras_answer, str) else keras_answer[1]
+    backend, devices = ("tensorflow", []) if isinstance(keras_answer, str) else keras_answer
     seen = [device for device in devices if not device.lower().startswith("cpu")]
     if seen:
         return Row("GPU", OK, f"training runs on {', '.join(seen)} {' '.join(present)}".strip())
     if present:
-        backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
-        mend = "pip install -e '.[jax-gpu]'" if backend == "jax" else "pip install -e '.[gpu]'"
-        return Row(
-            "GPU", FAIL, f"{', '.join(present)} is there, and {backend} does not see it: training on the CPU", mend
-        )
+        found = f"{', '.join(present)} is there, and {backend} does not see it: training on the CPU"
+        return Row("GPU", FAIL, found, f"pip install -e '.[{'jax-gpu' if backend == 'jax' else 'gpu'}]'")
     return Row("GPU", OK, "none: training runs on the CPU")
 
 
