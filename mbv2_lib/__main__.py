@@ -23,21 +23,20 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at the very end meets it again
         return 141  # what a shell says of a program that its reader ended
     except MemoryError as error:
-        print(f"mbv2: not enough memory ({error}); ask for fewer or smaller pictures", file=sys.stderr)
-        return 2
+        return complain(f"not enough memory ({error}); ask for fewer or smaller pictures")
     except UserError as error:
-        print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+        return complain(error)
     except OSError as error:  # what no other place foresaw: the system's word for it, and where to look
-        place = " ".join(str(error.filename or "a file").split())
-        print(
-            f"mbv2: {place}: {error.strerror or error}; check its name, its permissions and the room on its disk",
-            file=sys.stderr,
-        )
-        return 2
+        found = f"{error.filename or 'a file'}: {error.strerror or error}"
+        return complain(f"{found}; check its name, its permissions and the room on its disk")
     except KeyboardInterrupt:
-        print("mbv2: stopped", file=sys.stderr)
-        return 130
+        return complain("stopped", 130)
+
+
+def complain(error, status=2):
+    """Say in one line on standard error what went wrong; returns the exit status for it."""
+    print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
+    return status
 
 
 def make_streams_safe():
@@ -71,12 +70,12 @@ def parser():
     add = command(prepare).add_argument
     add("--dataset", choices=("cifar100", "shapes100"), default="cifar100", help="which pictures (cifar100)")
     add("--out", type=PLACE, required=True, help="the folder to write")
-    add("--size", type=whole(), default=224, help="pixels of a side (224)")
+    add("--size", type=whole(1, 4096), default=224, help="pixels of a side (224)")
     add("--source", type=PLACE, help="CIFAR-100 from a folder, an archive or a URL; else it is downloaded")
     kinds = ("nearest", "linear", "cubic", "area", "lanczos")
     add("--interpolation", default="cubic", choices=kinds, help="how new pixels are made (cubic)")
     add("--quality", type=whole(1, 100), default=95, help="of the JPEGs, 1 to 100 (95)")
-    add("--workers", type=whole(), help="threads; else one a core")
+    add("--workers", type=whole(1, 256), help="threads; else one a core")
     add("--per-class", type=whole(), help="at most so many pictures of each class in each split")
     add("--leak-demo", action="store_true", help="FOR DEMONSTRATION: copy validation from training, as a leak does")
 
@@ -89,8 +88,7 @@ def parser():
         if field.name != "run":  # what is not said stays out: it comes from TrainConfig or from the run to resume
             kind, help = field.metadata["kind"], field.metadata["meaning"]
             help += "" if field.default in (MISSING, None) else f" ({field.default})"
-            words = "{" + ",".join(kind.words) + "}" if kind.words else None
-            add(flag(field.name), type=kind, default=argparse.SUPPRESS, metavar=words, help=help)
+            add(flag(field.name), type=kind, default=argparse.SUPPRESS, choices=kind.words or None, help=help)
 
     add = command(evaluate).add_argument
     add("--run", type=PLACE, required=True, help="the run folder")
@@ -128,7 +126,6 @@ def prepare(said):
     from mbv2_lib import cifar100, folders, shapes100
 
     settings = {name: getattr(said, name) for name in ("size", "interpolation", "quality", "workers")}
-    folders.expect_settings(**settings)  # before anything is fetched or drawn
     if said.dataset == "shapes100":
         if said.source:
             raise UserError(f"--source {said.source}: Shapes-100 is drawn, not read; leave --source out")
@@ -139,7 +136,8 @@ def prepare(said):
     splits = {"train": some(train, said.per_class), "validation": some(validation, said.per_class)}
     source = said.dataset
     if said.leak_demo:
-        splits["validation"] = copies_of_training(**splits)
+        each = len(splits["validation"][1]) // len(names)
+        splits["validation"] = some(splits["train"], each)  # what the first project measured itself on
         source += ", validation copied from training to demonstrate a leak"
     folders.write_folders(said.out, splits, names, source=source, **settings)
     if said.leak_demo:
@@ -156,13 +154,6 @@ def some(split, per_class):
         return split
     rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)]))
     return pictures[rows], labels[rows]
-
-
-def copies_of_training(train, validation):
-    """As many training pictures of each class as `validation` holds: what the first project measured itself on."""
-    import numpy as np
-
-    return some(train, int(np.bincount(validation[1]).max()))
 
 
 def check(said):
@@ -227,12 +218,7 @@ def report(metrics):
 
 def export(said):
     """Write a run as files for phones and other small machines: LiteRT float32 and int8, or ONNX."""
-    from mbv2_lib import runs
-
-    runs.read_config(said.run)
-    runs.weights_file(said.run, said.weights)
-
-    from mbv2_lib import deployment  # only now, as in train
+    from mbv2_lib import deployment
 
     deployment.export_run(said.run, said.out, said.data, said.weights, said.format, said.calibration)
 
@@ -248,8 +234,7 @@ def predict(said):
             with quiet():  # decoders have words of their own for a damaged file
                 picture = pictures.read(path, model.size)
         except UserError as error:  # the others can still be answered
-            print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
-            status = 2
+            status = complain(error)
             continue
         print(" ".join(path.splitlines()))
         for name, probability in inference.top(model.predict(picture[None])[0], model.classes):

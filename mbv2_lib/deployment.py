@@ -20,7 +20,6 @@ from mbv2_lib.backend import keras
 from mbv2_lib.files import UserError, whole_file
 from mbv2_lib.quiet import quiet
 
-CALIBRATION = 300  # pictures; the ranges of the activations hardly move after the first hundred
 COMPARED = 500  # held-out pictures that a new file is tried on
 
 
@@ -103,12 +102,12 @@ def exporting():
 # -- calibration and comparison ----------------------------------------------------------------------------------------
 
 
-def some_pictures(split, size, count, seed=0):
-    """`count` pictures of a `pipeline.Split`, chosen by the seed, as a network of `size` pixels is fed with them.
+def some_pictures(split, size, count):
+    """`count` pictures of a `pipeline.Split`, the same at each call, as a network of `size` pixels is fed with them.
 
     Returns a `pipeline.Split` with pictures (count, size, size, 3) uint8, or all where there are fewer.
     """
-    rows = np.random.default_rng(seed).permutation(len(split.labels))[:count]
+    rows = np.random.default_rng(0).permutation(len(split.labels))[:count]
     chosen = split.take(np.sort(rows))
     if isinstance(chosen.pictures, np.ndarray):
         fitted = np.stack([pictures.fit(picture, size) for picture in chosen.pictures])
@@ -146,14 +145,14 @@ def load_run(run, weights="last"):
     return training.trained_network(dataclasses.replace(config, precision="float32"), path), config, described
 
 
-def export_run(run, out=None, data=None, weights="last", form="litert", calibration=CALIBRATION):
+def export_run(run, out, data, weights, form, calibration):
     """Export a run to `out` (else the run folder), try each file on held-out pictures, and print a line about it.
 
     Writes float32.tflite and int8.tflite, or float32.onnx for form="onnx"; each appears whole or not at all, and
     holds class names, size and the digest of the data (see `inference.read_label`). data: as for training, where it
-    is no longer at the place that the run's config.json names. calibration: training pictures for int8's scales.
-    Returns the paths. Raises UserError before anything is written for a run without weights or data that misfits, and
-    where a disk is full.
+    is no longer at the place that the run's config.json names. calibration: how many training pictures set the
+    scales of int8; after the first hundred they hardly move.
+    Raises UserError where a disk is full, and before anything is written where weights are missing or data misfit.
     """
     network, config, described = load_run(run, weights)
     opened = training.open_same_data(data or config.data, config, described)
@@ -167,19 +166,17 @@ def export_run(run, out=None, data=None, weights="last", form="litert", calibrat
         "data_digest": described["data_digest"],
         "classes": described["class_names"],
     }
-    paths = []
-    for number_type in ("float32",) if form == "onnx" else ("float32", "int8"):
-        label["numbers"] = number_type
-        if number_type == "int8":
-            chosen = some_pictures(opened.train, config.size, calibration)
-            label["calibration_pictures"] = len(chosen.labels)
-            content = to_int8(network, chosen.pictures)
-        else:
-            content = to_onnx(network) if form == "onnx" else to_litert(network)
-        name = f"{number_type}.{'onnx' if form == 'onnx' else 'tflite'}"
-        paths.append(write_model(Path(out or run) / name, content, label))
-        print(f"{paths[-1]}: {trial(paths[-1], held_out, expected)}", flush=True)
-    return paths
+
+    def write(name, content, **more):
+        path = write_model(Path(out or run) / name, content, label | more)
+        print(f"{path}: {trial(path, held_out, expected)}", flush=True)
+
+    if form == "onnx":
+        write("float32.onnx", to_onnx(network), numbers="float32")
+    else:
+        write("float32.tflite", to_litert(network), numbers="float32")
+        chosen = some_pictures(opened.train, config.size, calibration).pictures
+        write("int8.tflite", to_int8(network, chosen), numbers="int8", calibration_pictures=len(chosen))
 
 
 def write_model(path, content, label):

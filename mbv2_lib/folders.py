@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mbv2_lib.files import UserError, alone_in, read_json, write_json
+from mbv2_lib.files import UserError, alone_in, read_json, unwritable, write_json
 from mbv2_lib.threads import in_threads
 
 SPLITS = ("train", "validation")
@@ -40,11 +40,10 @@ def write_folders(
     source         where the images come from, for the manifest
 
     A class folder appears whole or not at all, and the same call after a kill writes only what is missing; until the
-    last picture stands, the manifest says "complete": false. Raises UserError for a setting out of range, for a folder
-    that holds other pictures, and where the disk is full or read-only.
+    last picture stands, the manifest says "complete": false. Raises UserError for a folder that holds other
+    pictures, and where the disk is full or read-only.
     """
     out = Path(out)
-    expect_settings(size, interpolation, quality, workers)
     if out.is_file():
         raise UserError(f"{out}: expected a folder to write, found a file; choose another one")
     settings = {
@@ -88,10 +87,7 @@ def write_class(pictures, write):
             write(path, image)
         aside.rename(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder}: pictures could not be written ({error.strerror or error}); free some space, or choose a folder "
-            "that you may write to, and run the same command again, which goes on where it stopped"
-        ) from error
+        raise unwritable(folder, error) from error
 
 
 def missing(pictures):
@@ -139,16 +135,6 @@ def content_digest(splits):
         digest.update(np.ascontiguousarray(images))
         digest.update(np.asarray(labels, dtype="<i8").tobytes())
     return digest.hexdigest()
-
-
-def expect_settings(size, interpolation, quality, workers):
-    """Raise UserError where a setting of `write_folders` is out of its range."""
-    if interpolation not in INTERPOLATIONS:
-        raise UserError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}")
-    ranges = (("size", size, 1, 4096), ("quality", quality, 1, 100), ("workers", workers or 1, 1, 256))
-    for name, value, least, most in ranges:
-        if not least <= value <= most:
-            raise UserError(f"{name} {value}: expected a number from {least} to {most}")
 
 
 def expect_same_pictures(out, settings):

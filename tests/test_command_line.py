@@ -137,7 +137,7 @@ def test_a_number_out_of_range_is_refused(flag, value, tmp_path, capsys):
 def test_a_size_out_of_range_is_refused_before_anything_is_drawn(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(shapes100, "load", None)
     asked = "prepare", "--dataset", "shapes100", "--out", tmp_path / "big", "--size", 5000
-    assert "size 5000: expected a number from 1 to 4096" in complaint(capsys, *asked)
+    assert "--size: expected a whole number from 1 to 4096, found 5000" in complaint(capsys, *asked)
 
 
 def test_more_threads_than_a_machine_bears_are_refused(tmp_path, capsys):
