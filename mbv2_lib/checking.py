@@ -116,7 +116,7 @@ def empty_classes(folder, names):
                 yield Finding("empty class", f"{path}: expected images ({kinds}), found none; add some, or remove it")
 
 
-def check(folder, workers=None, progress=True):
+def check(folder, progress=True):
     """List of findings on a folder laid out as train/<class>/<image>.jpg and validation/<class>/<image>.jpg.
 
     Kinds: "incomplete", "missing class", "unknown class", "empty class", "number of images", "unreadable", "in both
@@ -129,7 +129,7 @@ def check(folder, workers=None, progress=True):
     findings += unequal_counts(folder)
     whole = {}
     for split in SPLITS:
-        looks = of_each(look_at, list_images(folder, split)[0], f"reading {split}", workers, progress)
+        looks = of_each(look_at, list_images(folder, split)[0], f"reading {split}", progress)
         findings += [look for look in looks if isinstance(look, Finding)]
         whole[split] = [look for look in looks if isinstance(look, Look)]
     return findings + copies(whole["train"], whole["validation"])
@@ -145,9 +145,9 @@ def unequal_counts(folder):
             yield Finding("number of images", f"{message} prepare again, which writes those that are missing")
 
 
-def find_unreadable(paths, workers=None, progress=True):
+def find_unreadable(paths, progress=True):
     """The paths of images that are truncated, damaged or no images, in order. Reads every file to its end."""
-    whole = of_each(readable, paths, "checking", workers, progress)
+    whole = of_each(readable, paths, "checking", progress)
     return [path for path, is_whole in zip(paths, whole, strict=True) if not is_whole]
 
 
@@ -166,14 +166,14 @@ def readable(path):
     return False
 
 
-def of_each(function, paths, title, workers, progress, batch=200):
-    """List of function(path), in order; the paths go to threads a batch at a time."""
+def of_each(function, paths, title, progress):
+    """List of function(path), in order; the paths go to threads two hundred at a time."""
 
     def of_some(some):
         return [function(path) for path in some]
 
-    batches = [paths[start : start + batch] for start in range(0, len(paths), batch)]
-    return [answer for answers in in_threads(of_some, batches, title, workers, progress) for answer in answers]
+    batches = [paths[start : start + 200] for start in range(0, len(paths), 200)]
+    return [answer for answers in in_threads(of_some, batches, title, progress=progress) for answer in answers]
 
 
 class Look(NamedTuple):

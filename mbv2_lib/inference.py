@@ -149,8 +149,7 @@ def with_label(model, described):
     """The bytes of a .tflite file with `described` (a dict) in a zip archive at their end: `unzip -p` shows it."""
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        text = json.dumps(described, indent=2, ensure_ascii=False)
-        archive.writestr(zipfile.ZipInfo(LABEL), text.encode(errors="surrogateescape"))  # as files.write_text
+        archive.writestr(zipfile.ZipInfo(LABEL), json.dumps(described, indent=2))
     return file.getvalue()
 
 
@@ -158,7 +157,7 @@ def read_label(path):
     """What `with_label` wrote into the file at `path`; None where there is nothing of the kind."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(LABEL).decode(errors="surrogateescape"))
+            return json.loads(archive.read(LABEL))
     except Exception:  # what a damaged archive raises shares no other class
         return None
 

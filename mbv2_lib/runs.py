@@ -163,8 +163,10 @@ def _channels_in(path):
     try:
         with h5py.File(path) as file:
             layers = file["layers"]
-            kernels = {name: layers[name]["vars/0"].shape for name in layers if name.startswith(("conv2d", "dense"))}
-            return [shape[-1] for name, shape in sorted(kernels.items(), key=_position)]
+            names = [name for name in layers if name.startswith(("conv2d", "dense"))]
+            # Keras numbers the layers of a kind, conv2d, conv2d_1 and so on; the dense one is the last.
+            names.sort(key=lambda name: (name.startswith("dense"), int(name.partition("_")[2] or 0)))
+            return [layers[name]["vars/0"].shape[-1] for name in names]
     except Exception as error:  # as above
         raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
 
@@ -173,9 +175,3 @@ def _channels_of(alpha, expansion):
     """How many channels each convolution of a MobileNetV2 ends in, but for the depthwise ones."""
     stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
     return [stem, *(w for b in blocks for w in ([b.expanded] if b.expansion > 1 else []) + [b.filters]), head]
-
-
-def _position(item):
-    """Keras numbers the layers of a kind: conv2d, conv2d_1, ...; the dense one is the last."""
-    kind, _, number = item[0].partition("2d_")
-    return kind != "conv" and kind != "conv2d", int(number or 0)

@@ -249,6 +249,6 @@ def draw(per_class, seed=0, split="train"):
     return images, labels
 
 
-def load(per_class_train=500, per_class_test=100, seed=0):
+def load(per_class_train=500, per_class_test=100):
     """Draw (x_train, y_train), (x_test, y_test), as `cifar100.load` returns them; see `draw`."""
-    return draw(per_class_train, seed, "train"), draw(per_class_test, seed, "test")
+    return draw(per_class_train, split="train"), draw(per_class_test, split="test")

@@ -1,6 +1,5 @@
 """Work on many pictures in several threads, under a progress bar."""
 
-import functools
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,8 @@ def in_threads(work, batches, title, workers=None, progress=True):
         pool.shutdown(cancel_futures=True)
 
 
-@functools.cache
 def settle_for_threads():
-    """Set this process up for threads that decode one picture after the other; once is enough.
+    """Set this process up for threads that decode one picture after the other.
 
     OpenCV then works in the calling thread alone, since there are enough of them. And the C library keeps the memory
     of a picture for the next one.

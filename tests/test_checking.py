@@ -143,7 +143,7 @@ def test_broken_pictures_are_found_and_whole_ones_are_not(tmp_path):
     for name, data in (BROKEN | WHOLE).items():
         (tmp_path / name).write_bytes(data)
     paths = [str(tmp_path / name) for name in (BROKEN | WHOLE)]
-    found = find_unreadable(paths, workers=2, progress=False)
+    found = find_unreadable(paths, progress=False)
     assert [Path(path).name for path in found] == list(BROKEN)
 
 
