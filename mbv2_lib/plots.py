@@ -7,6 +7,7 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, PercentFormatter
 from PIL import Image  # matplotlib brings it
 
@@ -458,13 +459,15 @@ def fronts(panels, names, accuracies, errors):
         axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.7", elinewidth=1, zorder=0)
         axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
-        for place, row in enumerate(front):  # above on the left, or below on the right, in turn
-            sign, look = ((1, ("left", "top")), (-1, ("right", "bottom")))[place % 2 == len(front) % 2]
-            where = {"ha": look[0], "va": look[1], "xytext": (5 * sign, -3 * sign), "textcoords": "offset points"}
-            paper = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
-            axes.annotate(names[row], (values[row], accuracies[row]), fontsize=8, bbox=paper, **where)
+        for turn, row in enumerate(front):  # above on the left, or below on the right, in turn
+            sign, look = ((1, ("left", "top")), (-1, ("right", "bottom")))[turn % 2 == len(front) % 2]
+            where = {"ha": look[0], "va": look[1], "xytext": (14 * sign, -19 * sign), "textcoords": "offset points"}
+            pin = {"arrowstyle": "-", "linewidth": 0.6, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
+            place = values[row], accuracies[row]
+            words = axes.annotate(names[row], place, fontsize=8, arrowprops=pin, **where)
+            words.set_path_effects([withStroke(linewidth=2, foreground="white")])
         axes.set(xlabel=cost, xscale="log")
-        axes.set_xlim(values.min() / 1.6, values.max() * 1.6)
+        axes.set_xlim(values.min() / 2, values.max() * 2)
         _plain_ticks(axes.xaxis)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     for axes in figure.axes[::2]:
