@@ -218,7 +218,12 @@ def report(metrics):
 
 def export(said):
     """Write a run as files for phones and other small machines: LiteRT float32 and int8, or ONNX."""
-    from mbv2_lib import deployment
+    from mbv2_lib import runs
+
+    runs.read_config(said.run)
+    runs.weights_file(said.run, said.weights)
+
+    from mbv2_lib import deployment  # only now, as in train
 
     deployment.export_run(said.run, said.out, said.data, said.weights, said.format, said.calibration)
 

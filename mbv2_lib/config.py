@@ -72,7 +72,7 @@ class TrainConfig:
     For `data` and `holdout` see `pipeline.open_data`. Raises UserError for a value that a setting may not have.
     """
 
-    classes: int = setting(whole(2, 10**5 - 1), "number of classes of --data (required without --resume)")
+    classes: int = setting(whole(1, 10**5 - 1), "number of classes of --data (required without --resume)")
     data: str = setting(
         PLACE, 'a prepared folder, a folder with train.bin and test.bin, or "shapes100"', "data/cifar100-224"
     )

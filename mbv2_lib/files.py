@@ -68,11 +68,13 @@ def alone_in(folder):
             ) from error
         except OSError:  # a file system without locks
             pass
-        yield
+        try:
+            yield
+        finally:
+            if new:
+                with suppress(OSError):  # it holds something, as it should
+                    Path(folder).rmdir()
     finally:
-        if new:
-            with suppress(OSError):  # it holds something, as it should
-                Path(folder).rmdir()
         os.close(handle)
 
 

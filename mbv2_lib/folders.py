@@ -40,12 +40,14 @@ def write_folders(
     source         where the images come from, for the manifest
 
     A class folder appears whole or not at all, and the same call after a kill writes only what is missing; until the
-    last picture stands, the manifest says "complete": false. Raises UserError for a folder that holds other
-    pictures, and where the disk is full or read-only.
+    last picture stands, the manifest says "complete": false. Raises UserError for a rule that is none, for a
+    folder that holds other pictures, and where the disk is full or read-only.
     """
     out = Path(out)
     if out.is_file():
         raise UserError(f"{out}: expected a folder to write, found a file; choose another one")
+    if interpolation not in INTERPOLATIONS:
+        raise UserError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}; choose one")
     settings = {
         "format": 1,
         "source": str(source),

@@ -467,7 +467,7 @@ def fronts(panels, names, accuracies, errors):
             words = axes.annotate(names[row], place, fontsize=8, arrowprops=pin, **where)
             words.set_path_effects([withStroke(linewidth=2, foreground="white")])
         axes.set(xlabel=cost, xscale="log")
-        axes.set_xlim(values.min() / 2, values.max() * 2)
+        axes.set_xlim(values.min() / 2.5, values.max() * 2)
         _plain_ticks(axes.xaxis)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     for axes in figure.axes[::2]:

@@ -229,6 +229,8 @@ def expect_a_start(config, resume, done):
 
 def check_fits(config, data):
     """Raise UserError, before anything is written, where the settings and the data do not fit each other."""
+    if len(data.classes) < 2:
+        raise UserError(f"{config.data}: expected at least 2 classes to tell apart, found 1; add pictures of another")
     if config.classes != len(data.classes):
         raise UserError(f"--classes {config.classes}: {config.data} holds {len(data.classes)} classes; say that number")
     check_readable(data, config.data)
@@ -250,7 +252,10 @@ def open_same_data(path, config, described):
 
     Validation is the set's own, also where the run was watched on training pictures (`holdout`).
     """
-    data = pipeline.open_data(path)
+    try:
+        data = pipeline.open_data(path)
+    except UserError as error:
+        raise UserError(f"--data {error}") from error
     if list(data.classes) != described["class_names"]:
         raise UserError(
             f"--data {path}: expected the {len(described['class_names'])} classes that {config.run} was trained on, "

@@ -222,6 +222,12 @@ def test_a_folder_of_somebody_elses_pictures_is_left_alone(tmp_path):
         write(tmp_path)
 
 
+def test_a_rule_that_is_none_is_named_and_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match="interpolation 'bicubic': expected one of nearest, linear, cubic"):
+        write(tmp_path / "out", interpolation="bicubic")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A real file system of 200 kB; skipped where this user may not mount one."""

@@ -492,6 +492,13 @@ def test_a_history_with_other_columns_is_named_before_an_epoch_is_trained(edit, 
         runs.read_history(damaged)
 
 
+def test_a_single_class_is_refused(data, tmp_path):
+    for split in ("train", "validation"):
+        shutil.copytree(data / split / "red", tmp_path / "one" / split / "red")
+    with pytest.raises(UserError, match="expected at least 2 classes to tell apart, found 1"):
+        training.train(config_of(tmp_path / "one", tmp_path / "run", classes=1))
+
+
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"epochs"])
 def test_a_damaged_state_is_named(content, damaged):
     (damaged / "state.npz").write_bytes(content)

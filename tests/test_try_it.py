@@ -73,7 +73,8 @@ def test_every_sample_is_shown_with_both_answers(explorer):
         explorer.controls["sample"].value = title
         assert explorer.picture.value != before and shown(explorer).shape == size
         for name, weights in (("float32", WEIGHTS), ("int8", WEIGHTS.round())):
-            expected = drawings.spaced(likeliest(SAMPLES[title], weights)).replace("<", "&lt;").replace(">", "&gt;")
+            name_of_it = likeliest(SAMPLES[title], weights).replace("_", " ")
+            expected = name_of_it.replace("<", "&lt;").replace(">", "&gt;")
             assert f"{name} says {expected}, " in explorer.words.value and title in explorer.words.value
 
 
