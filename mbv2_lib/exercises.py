@@ -363,7 +363,7 @@ EXERCISES = {
     "05-pictures-needed": Exercise(
         "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture cannot be taken.",
         lambda rng: {"share": float(rng.uniform(0.05, 0.95)), "error": float(rng.uniform(0.001, 0.05))},
-        lambda share, error: int(np.ceil(share * (1 - share) / error**2)),
+        lambda share, error: int(np.ceil(round(share * (1 - share) / error**2, 6))),  # 100.0000001 is 100
     ),
     "05-clean-accuracy": Exercise(
         "measured is a mean of two accuracies with the weights leaked and 1 - leaked; solve for the one on the rest.",
