@@ -151,7 +151,7 @@ def export_run(run, out, data, weights, form, calibration):
     Writes float32.tflite and int8.tflite, or float32.onnx for form="onnx"; each appears whole or not at all, and
     holds class names, size and the digest of the data (see `inference.read_label`). data: as for training, where it
     is no longer at the place that the run's config.json names. calibration: how many training pictures set the
-    scales of int8; after the first hundred they hardly move.
+    scales of int8.
     Raises UserError where a disk is full, and before anything is written where weights are missing or data misfit.
     """
     network, config, described = load_run(run, weights)
