@@ -1,4 +1,4 @@
-"""Training pictures varied: flipped, warped, erased and mixed.
+"""Training pictures varied: flipped, warped, recoloured, erased and mixed.
 
 The work is cut in two. `draw` throws the dice, in NumPy and from a seed, so that a run that was killed goes on with
 the dice that it would have thrown. `vary` does the work on the pixels, on the device, inside the training step; it
@@ -15,6 +15,7 @@ from mbv2_lib.backend import keras
 
 ops = keras.ops
 GREY = 127.5  # what the network sees as 0
+LUMA = 0.299, 0.587, 0.114  # how bright red, green and blue look (ITU-R BT.601), as in OpenCV's and Pillow's grey
 
 
 class Augmentation(NamedTuple):
@@ -23,7 +24,8 @@ class Augmentation(NamedTuple):
     flip: mirror left and right half of the time. rotation: at most so many degrees either way. shear: at most so many
     degrees. zoom, shift: at most so large a share of the side. erase: probability that a box is greyed out. mixup,
     cutmix: parameter of the Beta distribution that the share of a second picture is drawn from, usually 0.2 to 1;
-    where both are set, each batch takes one of them.
+    where both are set, each batch takes one of them. colour: brightness, contrast and saturation each grow or shrink by
+    at most so large a share.
     """
 
     flip: bool = False
@@ -34,15 +36,17 @@ class Augmentation(NamedTuple):
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    colour: float = 0.0
 
 
 def draw(augmentation, generator, count, size):
     """The dice for a batch of `count` pictures of size x size pixels.
 
     generator: a numpy.random.Generator. Returns a dict of arrays, the input of `vary`:
-        "warp" (count, 8) float32, see `warps`; "erase" (count, 4) float32, boxes as top, left, bottom, right in shares
-        of the side; "partner" (count,) int32, the picture that each is mixed with; "mix" (count, 4), the box where the
-        two are mixed; "share" (count,) float32, how much of the first picture stays inside that box.
+        "warp" (count, 8) float32, see `warps`; "colour" (count, 3) float32, see `recoloured`; "erase" (count, 4)
+        float32, boxes as top, left, bottom, right in shares of the side; "partner" (count,) int32, the picture that
+        each is mixed with; "mix" (count, 4), the box where the two are mixed; "share" (count,) float32, how much of the
+        first picture stays inside that box.
     Sources: mixup arXiv 1710.09412, CutMix arXiv 1905.04899, random erasing arXiv 1708.04896.
     """
     dice = {}
@@ -59,6 +63,8 @@ def draw(augmentation, generator, count, size):
         everywhere = np.tile([0.0, 0.0, 1.0, 1.0], (count, 1))
         dice["mix"] = (boxes(generator, 1 - stays) if cut else everywhere).astype("float32")
         dice["share"] = (np.zeros(count) if cut else stays).astype("float32")
+    if augmentation.colour:  # the last to be drawn: what came before falls as it does without
+        dice["colour"] = (1 + augmentation.colour * generator.uniform(-1, 1, (count, 3))).astype("float32")
     return dice
 
 
@@ -129,6 +135,8 @@ def vary(pictures, dice):
     pictures = ops.cast(pictures, "float32")
     if "warp" in dice:
         pictures = warped_on_device(pictures, dice["warp"])
+    if "colour" in dice:
+        pictures = recoloured(pictures, dice["colour"])
     if "partner" in dice:
         weight = inside(dice["mix"], pictures.shape[1]) * (1 - ops.reshape(dice["share"], (-1, 1, 1, 1)))
         partners = ops.take(pictures, dice["partner"], axis=0)
@@ -170,6 +178,18 @@ def bilinear(pictures, warps):
     upper = at(top, left) * (1 - to_the_right) + at(top, right) * to_the_right
     lower = at(bottom, left) * (1 - to_the_right) + at(bottom, right) * to_the_right
     return upper * (1 - below) + lower * below
+
+
+def recoloured(pictures, factors):
+    """Pictures (n, h, w, 3) in 0..255, their brightness, contrast and saturation multiplied by `factors` (n, 3).
+
+    Brightness is a grey level's distance from black, contrast its distance from mid-grey, saturation a colour's
+    distance from the grey that is as bright. All three are linear, and only the end is clipped to 0..255.
+    """
+    brightness, contrast, saturation = (ops.reshape(factors[:, number], (-1, 1, 1, 1)) for number in range(3))
+    grey = ops.sum(pictures * ops.array(LUMA), axis=3, keepdims=True)
+    pictures = grey + saturation * (pictures - grey)
+    return ops.clip(GREY + contrast * (brightness * pictures - GREY), 0, 255)
 
 
 def inside(boxes, size):

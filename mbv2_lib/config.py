@@ -57,7 +57,7 @@ PLACE = Kind(str, "a path", bool)  # an empty one, as of a variable that is not 
 
 
 BLOCKS = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")  # the keys of `ablations.BLOCKS`
-RECIPES = ("first", "short", "modern")  # and of `recipes.RECIPES`, which import Keras
+RECIPES = ("first", "short", "modern", "long")  # and of `recipes.RECIPES`, which import Keras
 
 
 def setting(kind, meaning, default=dataclasses.MISSING):

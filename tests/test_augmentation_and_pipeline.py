@@ -6,12 +6,12 @@ import cv2
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 from PIL.PngImagePlugin import PngInfo
 from test_cifar100 import binary_files, expect, made_up_records, write
 
 from mbv2_lib import augmentation, folders, pipeline, shapes100
-from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, mixed_targets, vary, warped
+from mbv2_lib.augmentation import Augmentation, bilinear, boxes, draw, enlarge, mixed_targets, recoloured, vary, warped
 from mbv2_lib.files import UserError
 from mbv2_lib.recipes import RECIPES
 
@@ -102,6 +102,32 @@ def test_the_first_recipe_stays_within_what_it_says():
         assert 0.99 * most < np.abs(found).max() < 1.01 * most
     centre = warps[:, [0, 1, 3, 4]].reshape(-1, 2, 2) @ np.full(2, 111.5) + warps[:, [2, 5]] - 111.5
     assert 40 < np.abs(centre).max() <= 0.2 * 224 + 1e-3
+
+
+@pytest.mark.parametrize(("number", "enhancer"), [(0, ImageEnhance.Brightness), (2, ImageEnhance.Color)])
+def test_brightness_and_saturation_are_pillows(number, enhancer):
+    given = pictures(8)
+    factors = np.ones((8, 3), "float32")
+    factors[:, number] = np.linspace(0, 1.8, 8)
+    found = recoloured(given.astype("float32"), factors)
+    expected = [enhancer(Image.fromarray(one)).enhance(row[number]) for one, row in zip(given, factors, strict=True)]
+    np.testing.assert_allclose(found, np.stack(expected), atol=2)  # Pillow rounds the grey, and then the mixture
+
+
+def test_contrast_spreads_grey_levels_about_the_middle_one():
+    given = pictures(2).astype("float32")
+    flat, steep = np.asarray(recoloured(given, np.array([[1, 0.5, 1], [1, 1.5, 1]], "float32")))
+    np.testing.assert_allclose(flat, 63.75 + given[0] / 2, atol=1e-3)
+    np.testing.assert_allclose(steep, np.clip(1.5 * given[1] - 63.75, 0, 255), atol=1e-3)
+
+
+def test_a_colour_varies_by_as_much_as_is_said_and_changes_no_other_die():
+    factors = dice({"colour": 0.4}, 1000)["colour"]
+    assert (np.abs(factors - 1).max(axis=0) < 0.4001).all() and (np.ptp(factors, axis=0) > 0.78).all()
+    others = {"flip": True, "shift": 0.2, "erase": 0.5, "cutmix": 1.0}
+    with_colour = dice(others | {"colour": 0.4})
+    assert with_colour.pop("colour").shape == (6, 3)
+    assert all(np.array_equal(with_colour[name], value) for name, value in dice(others).items())
 
 
 def test_erased_boxes_are_grey_and_the_rest_is_untouched():
