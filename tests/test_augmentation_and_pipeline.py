@@ -91,17 +91,18 @@ def test_on_jax_a_warp_is_taken_from_four_pixels(monkeypatch):
     assert augmentation.warped_on_device(*given) == "from four pixels"
 
 
-def test_the_first_recipe_stays_within_what_it_says():
-    warps = draw(RECIPES["first"].augmentation, np.random.default_rng(0), 5000, 224)["warp"]
+@pytest.mark.parametrize(("recipe", "degrees", "lean", "shift"), [("first", 90, 0.2, 0.2), ("long", 15, 10, 0.125)])
+def test_a_recipe_turns_leans_zooms_and_shifts_as_far_as_it_says(recipe, degrees, lean, shift):
+    warps = draw(RECIPES[recipe].augmentation, np.random.default_rng(0), 5000, 224)["warp"]
     one, other = warps[:, [0, 3]].T, warps[:, [1, 4]].T  # where a step to the right and a step down are read
     lengths = np.hypot(*one), np.hypot(*other)
     mirrored = np.sign(one[0] * other[1] - one[1] * other[0])
     turned = np.degrees(np.arctan2(mirrored * one[1], mirrored * one[0]))
     leaning = np.degrees(np.arcsin((one * other).sum(axis=0) / lengths[0] / lengths[1]))
-    for found, most in ((turned, 90), (leaning, 0.2), (lengths[0] - 1, 0.2), (lengths[1] - 1, 0.2)):
+    for found, most in ((turned, degrees), (leaning, lean), (lengths[0] - 1, 0.2), (lengths[1] - 1, 0.2)):
         assert 0.99 * most < np.abs(found).max() < 1.01 * most
     centre = warps[:, [0, 1, 3, 4]].reshape(-1, 2, 2) @ np.full(2, 111.5) + warps[:, [2, 5]] - 111.5
-    assert 40 < np.abs(centre).max() <= 0.2 * 224 + 1e-3
+    assert 0.9 * shift * 224 < np.abs(centre).max() <= shift * 224 + 1e-3
 
 
 @pytest.mark.parametrize(("number", "enhancer"), [(0, ImageEnhance.Brightness), (2, ImageEnhance.Color)])

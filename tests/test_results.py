@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import shlex
 import statistics
@@ -111,7 +112,7 @@ def test_the_card_says_what_was_measured_before():
     """The rows of its table: each names a run, or several that went on from each other."""
     earlier = ROOT / "data" / "reference_runs" / "cifar100-128px" / "earlier"
     card = (earlier.parent / "README.md").read_text(encoding="utf-8")
-    chains = (["61-epochs"], ["part-1", "part-2", "part-3"], ["part-4", "part-5"])
+    chains = (["110-epochs"], ["61-epochs"], ["part-1", "part-2", "part-3"], ["part-4", "part-5"])
     assert sorted(path.name for path in earlier.iterdir()) == sorted(sum(chains, []))
     for chain in chains:
         parts = [earlier / name for name in chain]
@@ -128,6 +129,18 @@ def test_the_card_says_what_was_measured_before():
         for device, words in said.items():
             found = re.search(words, row)
             assert (int(found[1]) if found else 0) == round(minutes[device]), (chain, device)
+
+
+def test_the_card_says_how_far_the_run_lies_above_the_one_before():
+    run = ROOT / "data" / "reference_runs" / "cifar100-128px"
+    before = run / "earlier" / "110-epochs"
+    (_, ours), (_, theirs) = read(run), read(before)
+    error = math.hypot(*(100 * metrics["top1_standard_error"] for metrics in (ours, theirs)))
+    gain = 100 * (ours["top1"] - theirs["top1"])
+    assert f"{gain:.2f} points above 110-epochs, with a standard error of {error:.2f} or less" in said_by(run)
+    losses = [row["val_loss"] for row in runs.read_history(before)]
+    over_fits = f"After {losses.index(min(losses)) + 1} of {len(losses)}, `modern` began to over-fit"
+    assert over_fits in (ROOT / "mbv2_lib" / "recipes.py").read_text(encoding="utf-8")
 
 
 def test_the_card_says_how_the_run_ended_on_the_pictures_that_watched_it():
