@@ -131,6 +131,15 @@ def test_the_card_says_what_was_measured_before():
             assert (int(found[1]) if found else 0) == round(minutes[device]), (chain, device)
 
 
+def test_the_card_says_what_the_second_look_gave():
+    run = ROOT / "data" / "reference_runs" / "cifar100-128px"
+    again = json.loads((run / "plain-statistics.json").read_text())
+    assert f"to {again['loss']:.3f}, but {percent(again['top1'])} top-1 and {percent(again['top5'])} top-5" in said_by(
+        run
+    )
+    assert again["loss"] < read(run)[1]["loss"]
+
+
 def test_the_card_says_how_far_the_run_lies_above_the_one_before():
     run = ROOT / "data" / "reference_runs" / "cifar100-128px"
     before = run / "earlier" / "110-epochs"
