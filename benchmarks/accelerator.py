@@ -167,8 +167,8 @@ def shipped_text():
     return (
         "This machine has no accelerator. These rates are from the histories of shipped and earlier runs, whose model "
         "card names the device: training pictures over the seconds of the median epoch, without the first, which "
-        "compiles. An epoch includes a look at the pictures held out. The rows differ in that, and in the code of "
-        f"their day, so their ratio is not that of the number types.\n\n{table(head, shipped_rows())}"
+        "compiles. An epoch includes a look at the pictures held out. The rows differ in that, and in card, recipe "
+        f"and code, so their ratio is not that of the number types.\n\n{table(head, shipped_rows())}"
     )
 
 

@@ -63,7 +63,7 @@ def draw(augmentation, generator, count, size):
         everywhere = np.tile([0.0, 0.0, 1.0, 1.0], (count, 1))
         dice["mix"] = (boxes(generator, 1 - stays) if cut else everywhere).astype("float32")
         dice["share"] = (np.zeros(count) if cut else stays).astype("float32")
-    if augmentation.colour:  # the last to be drawn: what came before falls as it does without
+    if augmentation.colour:  # after all others: so were the dice of data/reference_runs/cifar100-128px thrown
         dice["colour"] = (1 + augmentation.colour * generator.uniform(-1, 1, (count, 3))).astype("float32")
     return dice
 
@@ -131,7 +131,7 @@ def mixed_targets(targets, dice):
 
 
 def vary(pictures, dice):
-    """Pictures (n, size, size, 3) of any number type, varied as the dice say; float32, in the same range."""
+    """Pictures (n, size, size, 3) in 0..255, of any number type, varied as the dice say; float32, in 0..255 too."""
     pictures = ops.cast(pictures, "float32")
     if "warp" in dice:
         pictures = warped_on_device(pictures, dice["warp"])
@@ -184,7 +184,7 @@ def recoloured(pictures, factors):
     """Pictures (n, h, w, 3) in 0..255, their brightness, contrast and saturation multiplied by `factors` (n, 3).
 
     Brightness is a grey level's distance from black, contrast its distance from mid-grey, saturation a colour's
-    distance from the grey that is as bright. All three are linear, and only the end is clipped to 0..255.
+    distance from the grey that is as bright. Saturation comes first and contrast last; only the end is clipped.
     """
     brightness, contrast, saturation = (ops.reshape(factors[:, number], (-1, 1, 1, 1)) for number in range(3))
     grey = ops.sum(pictures * ops.array(LUMA), axis=3, keepdims=True)

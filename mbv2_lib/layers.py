@@ -88,8 +88,8 @@ class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on JAX computed as a product of matrices, which is safer there.
 
     With the convolutions of cuDNN, in bfloat16 on an H100, the loss was no number within 20 steps, twice; with products
-    it stayed one for 110 and 200 epochs (data/reference_runs/cifar100-128px; more lies between than this). All of these
-    kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
+    it stayed one for 110 epochs there, and for 200 on an H200 (data/reference_runs/cifar100-128px; more than this lies
+    between). All of these kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):

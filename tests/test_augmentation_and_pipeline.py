@@ -122,9 +122,22 @@ def test_contrast_spreads_grey_levels_about_the_middle_one():
     np.testing.assert_allclose(steep, np.clip(1.5 * given[1] - 63.75, 0, 255), atol=1e-3)
 
 
+def test_saturation_comes_before_brightness_and_contrast_and_only_the_end_is_clipped():
+    found = recoloured(np.float32([[[[200, 100, 50]]]]), np.float32([[1.4, 0.5, 1.8]]))  # on the way 365 and -13
+    np.testing.assert_allclose(found, [[[[246.198, 120.198, 57.198]]]], atol=1e-3)
+
+
+def test_pictures_are_recoloured_before_they_are_mixed_and_greyed_out():
+    given, thrown = pictures(40), dice({"colour": 0.4, "erase": 0.5, "mixup": 0.4}, 40)
+    colour = thrown.pop("colour")
+    expected = vary(recoloured(given.astype("float32"), colour), thrown)
+    np.testing.assert_array_equal(vary(given, thrown | {"colour": colour}), expected)
+
+
 def test_a_colour_varies_by_as_much_as_is_said_and_changes_no_other_die():
-    factors = dice({"colour": 0.4}, 1000)["colour"]
+    factors = draw(RECIPES["long"].augmentation, np.random.default_rng(0), 1000, 8)["colour"]
     assert (np.abs(factors - 1).max(axis=0) < 0.4001).all() and (np.ptp(factors, axis=0) > 0.78).all()
+    assert np.abs(np.corrcoef(factors.T) - np.eye(3)).max() < 0.1
     others = {"flip": True, "shift": 0.2, "erase": 0.5, "cutmix": 1.0}
     with_colour = dice(others | {"colour": 0.4})
     assert with_colour.pop("colour").shape == (6, 3)
@@ -278,7 +291,7 @@ def test_batches_from_folders_hold_what_opencv_reads(folder):
 def test_folders_give_what_arrays_give_warped_and_mixed(folder):
     """The same plan over the same pictures: from files warped on the host, from an array on the device."""
     data = pipeline.open_data(folder)
-    everything = Augmentation(flip=True, rotation=20, zoom=0.2, shift=0.1, erase=0.5, mixup=0.4)
+    everything = Augmentation(flip=True, rotation=20, zoom=0.2, shift=0.1, erase=0.5, mixup=0.4, colour=0.4)
     plan = plan_of(data.train.labels, size=48, augmentation=everything)
     read = pipeline.read_pictures(data.train.pictures, 48)
     smooth = pipeline.Split(np.stack([cv2.GaussianBlur(one, (0, 0), 3) for one in read]), data.train.labels)
@@ -288,7 +301,7 @@ def test_folders_give_what_arrays_give_warped_and_mixed(folder):
     from_files, from_arrays = (iter(pipeline.training_batches(split, plan)) for split in (files, smooth))
     for _ in range(2 * plan.steps):
         (inputs, targets), (expected, same_targets) = next(from_files), next(from_arrays)
-        assert "warp" not in inputs and "warp" in expected
+        assert "warp" not in inputs and "warp" in expected and "colour" in inputs
         np.testing.assert_array_equal(targets, same_targets)
         difference = vary(inputs.pop("pictures"), inputs) - vary(expected.pop("pictures"), expected)
         assert np.abs(difference).max() < 3

@@ -57,7 +57,7 @@ def wait_for(condition, process, seconds=120):
 def whole_run(data, tmp_path_factory):
     """Three epochs that nobody disturbed."""
     run = tmp_path_factory.mktemp("runs") / "whole"
-    training.train(config_of(data, run, recipe="modern"))
+    training.train(config_of(data, run, recipe="long"))
     return run
 
 
@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened_and_repeats_no_epoch(da
     The worst moment is between two files: the row of an epoch is written, the state that knows of it is not.
     """
     run = tmp_path / "killed"
-    process = start(data, run, "--recipe", "modern")
+    process = start(data, run, "--recipe", "long")
     wait_for((run / "state.npz").exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -108,7 +108,7 @@ def test_several_steps_between_two_looks_at_the_loss_are_the_same_run(data, whol
         def on_train_batch_end(self, batch, logs=None):
             ends.append(batch)
 
-    training.train(config_of(data, run, recipe="modern"), callbacks=[Ends()])
+    training.train(config_of(data, run, recipe="long"), callbacks=[Ends()])
     assert ends == 3 * [4]  # one look in each epoch of five batches
     same_history(runs.read_history(run), runs.read_history(whole_run))
 
@@ -357,7 +357,7 @@ labels = np.tile(np.arange(4), 16)
 pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype("uint8")
 split = pipeline.Split(pictures, labels)
 pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
-settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
+settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "long"}
 config = TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
 assert keras.config.backend() == "jax"
