@@ -33,8 +33,9 @@ def step_and_tell(kept, size, batch, alpha, steps):
     learner = training.build_learner(config, steps)
     learner.run_eagerly = steps == 1  # in tiny mode: one step is not worth the tracing of a network
     batches = pipeline.training_batches(split, plan)
-    for step in range(steps + 3):
-        if step == 3:  # the first ones trace the network and fetch the memory
+    first = 1 if steps == 1 else 3
+    for step in range(first + steps):
+        if step == first:  # those before trace the network and fetch the memory
             start = time.perf_counter()
         learner.train_on_batch(*next(batches))
     seconds = (time.perf_counter() - start) / steps

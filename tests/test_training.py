@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from mbv2_lib import callbacks, evaluation, folders, pipeline, recipes, runs, training
+from mbv2_lib import augmentation, callbacks, evaluation, folders, pipeline, recipes, runs, training
 from mbv2_lib.config import TrainConfig, flag
 from mbv2_lib.files import UserError, alone_in
 
@@ -349,21 +349,24 @@ class NoTensorFlow:  # as if it were not installed: the array path needs none of
         if name.split(".")[0] == "tensorflow":
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, NoTensorFlow())
-from mbv2_lib import pipeline, runs, training
+from mbv2_lib import augmentation, pipeline, runs, training
 from mbv2_lib.config import TrainConfig
 from mbv2_lib.backend import keras
+from mbv2_lib.recipes import RECIPES
 rng = np.random.default_rng(0)
 labels = np.tile(np.arange(4), 16)
 pictures = (rng.integers(0, 120, (64, 32, 32, 3)) + 30 * labels[:, None, None, None]).astype("uint8")
 split = pipeline.Split(pictures, labels)
 pipeline.open_data = lambda path, holdout=0: pipeline.Data(split, split.take(np.arange(12)), list("abcd"), "digest")
-settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "long"}
+settings = {"size": 32, "batch": 64, "alpha": 0.35, "expansion": 1, "epochs": 2, "recipe": "short"}
 config = TrainConfig(classes=4, data="made", run=sys.argv[1], **settings)
 training.train(config)
 assert keras.config.backend() == "jax"
 if len(training.devices()) == 1:
     metrics = training.measure(config, runs.read_config(config.run)[1], "made", f"{config.run}/last.weights.h5")
     assert metrics["pictures"] == 12
+dice = augmentation.draw(RECIPES["long"].augmentation, np.random.default_rng(1), 64, 32)
+np.savez(f"{config.run}/varied.npz", given=pictures, varied=augmentation.vary(pictures, dice))
 print(len(training.devices()))
 """
 
@@ -387,6 +390,9 @@ def test_training_and_evaluation_run_on_jax_and_two_devices_give_the_loss_of_one
     for one_epoch, two_epoch in zip(one, two, strict=True):  # one step an epoch: rounding has no time to grow
         assert one_epoch["loss"] == pytest.approx(two_epoch["loss"], rel=1e-3)
     assert (tmp_path / "on-2" / "last.weights.h5").exists()
+    with np.load(tmp_path / "on-1" / "varied.npz") as on_jax:
+        dice = augmentation.draw(recipes.RECIPES["long"].augmentation, np.random.default_rng(1), 64, 32)
+        np.testing.assert_allclose(on_jax["varied"], augmentation.vary(on_jax["given"], dice), atol=0.05)
 
 
 class StopsAfterAnEpoch(keras.callbacks.Callback):
