@@ -137,7 +137,9 @@ def test_the_card_says_what_the_second_look_gave():
     more, fewer = (round(10_000 * (again[top] - first[top])) for top in ("top1", "top5"))
     losses = f"their loss falls, too, from {first['loss']:.3f} to {again['loss']:.3f}, but"
     shares = f"{percent(again['top1'])} top-1 and {percent(again['top5'])} top-5"
-    assert (more, f"{losses} {shares} are one right answer more and {-fewer} fewer" in said_by(run)) == (1, True)
+    aside = again["set_aside"]
+    assert more == 1 and f"{losses} {shares} are one right answer more and {-fewer} fewer" in said_by(run)
+    assert f"on the 500 falls from {aside['loss_varied']:.2f} to {aside['loss_plain']:.2f}" in said_by(run)
 
 
 def test_the_card_says_how_far_the_run_lies_above_the_one_before():
@@ -147,6 +149,9 @@ def test_the_card_says_how_far_the_run_lies_above_the_one_before():
     error = math.hypot(*(100 * metrics["top1_standard_error"] for metrics in (ours, theirs)))
     gain = 100 * (ours["top1"] - theirs["top1"])
     assert f"{gain:.2f} points above 110-epochs, with a standard error of {error:.2f} or less" in said_by(run)
+    last, last_before = (runs.read_history(one)[-1] for one in (run, before))
+    assert f"on the 500 both have {percent(last['val_top1'], 1)}, this one with the lower loss" in said_by(run)
+    assert last["val_top1"] == last_before["val_top1"] and last["val_loss"] < last_before["val_loss"]
     for one, words in ((before, "After {} of {}, `modern` began to over-fit"), (run, "began to, too, after {} of {}")):
         losses = [row["val_loss"] for row in runs.read_history(one)]
         over_fits = words.format(losses.index(min(losses)) + 1, len(losses))
