@@ -85,13 +85,13 @@ def progress(history, steps, epochs):
 
 
 def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
-    """Lines over a common axis, one a name (dict of name to values), told apart by dashes, too.
+    """Up to four lines over a common axis, one a name (dict of name to values), told apart by dashes, too.
 
     x: places of the values, else 0, 1, 2 ...; errors: dict of name to standard errors, drawn as bands of two.
     """
     figure, axes = _panels((8, 3.2), grid="both")
-    looks = zip((BLUE, ORANGE, GREEN, PINK), ("-", "--", "-.", ":"), strict=True)
-    for (name, line), (colour, dashes) in zip(values.items(), looks, strict=False):
+    looks = [(BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PINK, ":")][: len(values)]
+    for (name, line), (colour, dashes) in zip(values.items(), looks, strict=True):
         places, line = np.asarray(range(len(line)) if x is None else x), np.asarray(line)
         axes.plot(places, line, dashes, color=colour, label=name, marker="o" if len(line) < 30 else None, ms=4)
         if errors and name in errors:
@@ -366,9 +366,12 @@ def confusions(confusion, names):
 
 
 def class_bars(accuracy, errors, names, most=10):
-    """The classes with the lowest and the highest accuracy, `most` of each, with two standard errors either way."""
+    """The classes with the lowest and the highest accuracy, `most` of each, with two standard errors either way.
+
+    A class without pictures, whose accuracy is nan, is neither.
+    """
     figure, panels = _panels((8, 0.27 * most + 0.7), 1, 2, sharex=True)
-    order = np.argsort(accuracy, kind="stable")
+    order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]  # nan stands last
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
     for axes, (title, rows, colour) in zip(panels, parts, strict=True):
         axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)

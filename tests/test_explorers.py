@@ -251,6 +251,19 @@ def test_a_dollar_in_a_class_name_begins_no_formula():
         drawings.png(figure)  # a formula of this kind raises
 
 
+def test_a_fifth_line_is_refused_rather_than_left_out():
+    four = {name: [1, 2] for name in "abcd"}
+    assert len(plots.lines(four, "x", "y").axes[0].lines) == 4
+    with pytest.raises(ValueError, match="shorter"):
+        plots.lines(four | {"e": [1, 2]}, "x", "y")
+
+
+def test_a_class_without_pictures_is_neither_the_hardest_nor_the_easiest():
+    figure = plots.class_bars(np.array([0.5, np.nan, 0.9]), np.full(3, 0.1), ["a", "b", "c"], most=2)
+    shown = [tick.get_text() for axes in figure.axes for tick in axes.get_yticklabels()]
+    assert sorted(shown) == ["a", "a", "c", "c"]
+
+
 def test_the_share_of_each_stage_is_counted_once():
     view = explorers.view_network(0.75, 4, 160, 100)
     assert view.madds.sum() == view.cost.madds
