@@ -114,7 +114,8 @@ def flag(name):
 def new_config(given):
     """The TrainConfig of what a user said (a dict). What she left out about --weights, its run's config.json says.
 
-    Raises UserError where --classes is missing, or where she and that config.json contradict each other.
+    Raises UserError where --classes is missing, or where she and that config.json contradict each other; only the
+    pictures may have another size, for the weights fit any.
     """
     if "classes" not in given:
         raise UserError(
@@ -131,14 +132,12 @@ def new_config(given):
     before = read_json(said) if said.is_file() else {}
     if not isinstance(before, dict):
         raise UserError(f"{said}: expected the settings of a run, found {before!r}; restore it or move the file away")
-    if config.tclasses is None:
-        config = dataclasses.replace(config, tclasses=before.get("classes", config.classes))
-    asked = {name: getattr(config, name) for name in ("size", "alpha", "expansion", "block")}
-    for name, value in ({"classes": config.tclasses} | asked).items():
-        if before.get(name, value) != value:
-            said_as = "--tclasses" if name == "classes" else flag(name)
+    taken = {name: before[name] for name in ("size", "alpha", "expansion", "block") if name in before}
+    taken["tclasses"] = before.get("classes", config.tclasses or config.classes)
+    for name, value in taken.items():
+        if name != "size" and given.get(name, value) != value:
             raise UserError(
-                f"{said_as} {value}: {config.weights} was trained with {name} {before[name]}, as {said} says; "
-                f"say {said_as} {before[name]} or take another file"
+                f"{flag(name)} {given[name]}: {config.weights} was trained with {value}, as {said} says; "
+                f"leave {flag(name)} out or take another file"
             )
-    return config
+    return TrainConfig(**taken | given)

@@ -130,12 +130,12 @@ def test_a_sweep_whose_run_fails_says_so_and_adds_no_row(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_of_another_block_are_refused(tmp_path):
+def test_the_weights_bring_their_block_and_another_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"classes": 10, "block": "no-shortcut"}))
     given = {"classes": 10, "weights": str(tmp_path / "last.weights.h5")}
-    with pytest.raises(UserError, match="--block inverted-residual: .* was trained with block no-shortcut"):
-        new_config(given)
-    assert new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
+    with pytest.raises(UserError, match="--block inverted-residual: .* was trained with no-shortcut"):
+        new_config(given | {"block": "inverted-residual"})
+    assert new_config(given).block == new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
 
 
 def test_the_shipped_sweeps_bear_out_what_the_notebook_says_of_them():

@@ -205,13 +205,18 @@ def test_what_a_run_says_of_its_weights_is_read_and_must_not_be_contradicted(wor
     flags = ["--alpha", "0.35", "--expansion", "1", "--weights", weights]
     line = train(capsys, tmp_path / "a", work / "twenty", *flags, "--tclasses", 50, classes=20)
     assert "--tclasses 50" in line and "100" in line
-    command = ["train", "--classes", "20", "--data", work / "twenty", "--run", tmp_path / "b", *flags, "--size", "64"]
-    line = complaint(capsys, *command)
-    assert "--size 64" in line and "32" in line
+    line = train(capsys, tmp_path / "b", work / "twenty", *flags, "--alpha", "0.5", classes=20)
+    assert "--alpha 0.5" in line and "0.35" in line
     command = ["train", "--classes", "20", "--data", work / "twenty", "--run", tmp_path / "c", "--epochs", "1"]
-    command += [*flags, "--size", "32", "--batch", "50"]  # no --tclasses: the run's config.json says 100
+    command += ["--weights", weights, "--batch", "50"]  # the rest says the run's config.json
     assert main([str(word) for word in command]) == 0
-    assert json.loads((tmp_path / "c" / "config.json").read_text())["tclasses"] == 100
+    tuned = json.loads((tmp_path / "c" / "config.json").read_text())
+    assert (tuned["tclasses"], tuned["size"], tuned["alpha"], tuned["expansion"]) == (100, 32, 0.35, 1)
+
+
+def test_weights_fit_pictures_of_another_size(work):
+    given = {"classes": 20, "weights": str(work / "first" / "best.weights.h5")}
+    assert (config.new_config(given).size, config.new_config(given | {"size": 64}).size) == (32, 64)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"words", b"\x89HDF\r\n\x1a\n" + bytes(100)])
