@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mbv2_lib.costs import inverted_residual_cost, network_cost
+from mbv2_lib.evaluation import cross_entropy
 from mbv2_lib.files import UserError
 
 TRIES = 20
@@ -123,7 +124,12 @@ def whole(rng, low, high):
 def _some_answers(rng):
     classes = whole(rng, 5, 12)
     probabilities = rng.dirichlet(np.ones(classes), whole(rng, 4, 9))
-    return {"probabilities": probabilities, "labels": rng.integers(0, classes, len(probabilities))}
+    labels = rng.integers(0, classes, len(probabilities))
+    return {"probabilities": probabilities, "labels": labels, "k": whole(rng, 1, 5)}
+
+
+def share_in_top_k(probabilities, labels, k):
+    return float(np.mean([label in np.argsort(-row)[:k] for row, label in zip(probabilities, labels, strict=True)]))
 
 
 def random_table(rng):
@@ -155,29 +161,36 @@ def field_of_view(strides):
 
 def _some_leaked(rng):
     train = rng.integers(0, 256, (whole(rng, 5, 9), 4, 4, 3), np.uint8)
-    validation = rng.integers(0, 256, (whole(rng, 4, 7), 4, 4, 3), np.uint8)
+    validation = rng.integers(0, 256, (whole(rng, 5, 8), 4, 4, 3), np.uint8)
     rows = rng.permutation(len(validation))[: whole(rng, 1, 3)]
     validation[rows] = train[: len(rows)]
     others = np.setdiff1d(np.arange(len(validation)), rows)
     validation[others[0]] = train[0]
     validation[others[0], -1, -1, -1] ^= 1  # nearly a copy
+    mirrored = rng.random(len(validation)) < 0.5
+    validation[mirrored] = validation[mirrored, :, ::-1]
+    validation[others[1]] = train[1, ::-1]  # upside down: another picture
     return {"train": train, "validation": validation}
 
 
 def rows_of_copies(train, validation):
-    known = {picture.tobytes() for picture in train}
+    known = {picture.tobytes() for picture in [*train, *train[:, :, ::-1]]}
     return [row for row, picture in enumerate(validation) if picture.tobytes() in known]
 
 
-def _perhaps_swapped(rng):
-    source = rng.integers(0, 256, (8, 8, 3), np.uint8)
-    noisy = np.clip(source + rng.integers(-9, 10, source.shape), 0, 255).astype(np.uint8)
-    return {"source": source, "picture": noisy[..., ::-1] if rng.random() < 0.5 else noisy}
+def _some_to_mix(rng):
+    """Pictures (n, 4, 4, 3) in 0..255, the place of each one's partner, and the share that stays of each, (n,)."""
+    count = whole(rng, 3, 6)
+    return {
+        "pictures": rng.uniform(0, 255, (count, 4, 4, 3)).round(1),
+        "partner": rng.permutation(count),
+        "share": rng.beta(1, 1, count).round(2),
+    }
 
 
-def red_and_blue_exchanged(source, picture):
-    source, picture = source.astype(int), picture.astype(int)
-    return bool(abs(picture - source[..., ::-1]).mean() < abs(picture - source).mean())
+def mixed(pictures, partner, share):
+    share = share[:, None, None, None]
+    return share * pictures + (1 - share) * pictures[partner]
 
 
 def _schedule(rng):
@@ -190,6 +203,18 @@ def learning_rate(step, steps, warmup, highest):
     if step < warmup:
         return highest * step / warmup
     return highest * (1 + np.cos(np.pi * (step - warmup) / (steps - warmup))) / 2
+
+
+def _some_momentum(rng):
+    """Two weights with their gradients and velocities, the learning rate and the momentum."""
+    weight, gradient, velocity = rng.normal(size=(3, 2)).round(2)
+    rates = {"learning_rate": whole(rng, 1, 40) / 100, "momentum": whole(rng, 50, 99) / 100}
+    return {"weight": weight, "gradient": gradient, "velocity": velocity, **rates}
+
+
+def after_a_step_of_nesterov(weight, gradient, velocity, learning_rate, momentum):
+    velocity = momentum * velocity - learning_rate * gradient
+    return weight + momentum * velocity - learning_rate * gradient
 
 
 def _some_memory(rng):
@@ -205,18 +230,21 @@ def steps_to_forget(momentum, left):
     return steps
 
 
-def random_answers(rng):
-    """Probabilities of 40 pictures and as many classes as the dice say, with labels that are often likely ones."""
-    classes = whole(rng, 4, 12)
-    probabilities = rng.dirichlet(np.ones(classes), 40)
-    likely = probabilities.argsort(axis=1)[np.arange(40), -rng.integers(1, 4, 40)]
-    return {"probabilities": probabilities, "labels": likely}
+def _modest_or_too_sure(rng):
+    """Probabilities of 60 pictures with labels drawn from their power 1 / T: too modest or too sure, as T says."""
+    probabilities = rng.dirichlet(np.ones(whole(rng, 4, 8)), 60)
+    truth = with_temperature(probabilities, rng.choice([0.4, 0.7, 1.5, 3.0]))
+    labels = np.array([rng.choice(len(row), p=row) for row in truth])
+    return {"probabilities": probabilities, "labels": labels, "temperatures": [0.4, 0.7, 1.0, 1.5, 3.0]}
 
 
-def share_of_close_calls(probabilities, labels):
-    order = (-probabilities).argsort(axis=1)
-    wrong = order[:, 0] != labels
-    return (wrong & (order[:, 1] == labels)).sum() / wrong.sum()
+def with_temperature(probabilities, temperature):
+    powers = probabilities ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def temperature_of_lowest_loss(probabilities, labels, temperatures):
+    return min(temperatures, key=lambda t: cross_entropy(with_temperature(probabilities, t), labels))
 
 
 def _some_leaked_exam(rng):
@@ -224,10 +252,10 @@ def _some_leaked_exam(rng):
     return {"measured": leaked * on_copies + (1 - leaked) * clean, "leaked": leaked, "on_copies": on_copies}
 
 
-def _some_labels(rng):
-    labels = np.repeat(np.arange(whole(rng, 2, 5)), 6)
-    rng.shuffle(labels)
-    return {"labels": labels, "count": whole(rng, 1, 5)}
+def _some_exams(rng):
+    """Who was right on 30 pictures, one network and another; and 50 exams of 30 pictures drawn from these."""
+    one, other = rng.random((2, 30)) < rng.uniform(0.3, 0.9, (2, 1))
+    return {"one": one, "other": other, "exams": rng.integers(0, 30, (50, 30))}
 
 
 def pointwise_madds_per_byte(h, w, channels, filters):
@@ -258,6 +286,23 @@ def scale_and_zero_point(lowest, highest):
     return scale, round(-128 - lowest / scale)
 
 
+def _some_codes(rng):
+    """A pointwise layer in int8: codes in (n, c), weights (c, f), and what turns a sum into a code."""
+    count, channels, filters = whole(rng, 2, 4), whole(rng, 8, 32), whole(rng, 2, 4)
+    return {
+        "codes": rng.integers(-128, 128, (count, channels), np.int8),
+        "zero_point": whole(rng, -128, 127),
+        "weights": rng.integers(-127, 128, (channels, filters), np.int8),
+        "factors": rng.uniform(0.0005, 0.003, filters).round(5),
+        "zero_point_out": whole(rng, -128, 127),
+    }
+
+
+def pointwise_in_int8(codes, zero_point, weights, factors, zero_point_out):
+    sums = (codes.astype("int32") - zero_point) @ weights.astype("int32")
+    return np.clip(np.round(sums * factors) + zero_point_out, -128, 127)
+
+
 EXERCISES = {
     # ---- 00_start_here
     "00-chance": Exercise(
@@ -265,16 +310,15 @@ EXERCISES = {
         lambda rng: {"classes": whole(rng, 2, 1000)},
         lambda classes: 1 / classes,
     ),
-    "00-top1": Exercise(
-        "argmax along axis 1 gives the likeliest class of each row; the mean of a comparison is the share that is "
-        "True.",
-        _some_answers,
-        lambda probabilities, labels: float((probabilities.argmax(axis=1) == labels).mean()),
-    ),
     "00-likeliest": Exercise(
         "np.argsort sorts from small to large: sort the negative probabilities, then keep the first k.",
         lambda rng: {"row": rng.dirichlet(np.ones(whole(rng, 8, 20))), "k": whole(rng, 1, 5)},
         lambda row, k: np.argsort(-row)[:k],
+    ),
+    "00-top-k": Exercise(
+        "For each row, ask whether its label is in likeliest(row, k); np.mean of the answers is the share.",
+        _some_answers,
+        share_in_top_k,
     ),
     # ---- 01_inverted_residual
     "01-depthwise-cost": Exercise(
@@ -323,14 +367,16 @@ EXERCISES = {
     ),
     # ---- 03_cifar100_224px
     "03-leaked": Exercise(
-        "A picture's tobytes() can stand in a set: put the training pictures there, then ask for each of the others.",
+        "A picture's tobytes() can stand in a set: put the training pictures there, and their mirrors, which are "
+        "train[:, :, ::-1]; then ask for each of the others.",
         _some_leaked,
         rows_of_copies,
     ),
-    "03-swapped": Exercise(
-        "Compare the picture with the source and with source[..., ::-1]. Turn both into int first: uint8 has no -1.",
-        _perhaps_swapped,
-        red_and_blue_exchanged,
+    "03-mixup": Exercise(
+        "pictures[partner] puts the partners in order. A share for each picture meets its pixels once it has four "
+        "axes, too: share[:, None, None, None].",
+        _some_to_mix,
+        mixed,
     ),
     "03-mirror": Exercise(
         "Column x is read at column size - 1 - x, and row y at row y. Which a0, a1, a2 and b0, b1, b2 say so?",
@@ -344,10 +390,11 @@ EXERCISES = {
         _schedule,
         learning_rate,
     ),
-    "04-smooth": Exercise(
-        "All of the target shrinks by the factor 1 - share; what that frees is dealt out evenly to every class.",
-        lambda rng: {"target": rng.dirichlet(np.ones(whole(rng, 3, 8))).round(4), "share": whole(rng, 1, 30) / 100},
-        lambda target, share: (1 - share) * target + share / len(target),
+    "04-nesterov": Exercise(
+        "First the new velocity, as by hand above. Then the weight moves by what that velocity will be one step later "
+        "if the gradient stays: momentum times it, less the learning rate times the gradient.",
+        _some_momentum,
+        after_a_step_of_nesterov,
     ),
     "04-forget": Exercise(
         "After n steps momentum ** n is left. Look for the smallest n with momentum ** n <= left: a loop will do.",
@@ -355,10 +402,11 @@ EXERCISES = {
         steps_to_forget,
     ),
     # ---- 05_accuracy
-    "05-close-calls": Exercise(
-        "A close call is in the top two and not in the top one; in_top says both. Divide by the number of mistakes.",
-        random_answers,
-        share_of_close_calls,
+    "05-temperature": Exercise(
+        "For each temperature: raise the probabilities to the power 1 / temperature, divide each row by its sum, and "
+        "take the mean of -log of what the true class got. min(temperatures, key=...) finds the best.",
+        _modest_or_too_sure,
+        temperature_of_lowest_loss,
     ),
     "05-pictures-needed": Exercise(
         "Solve error = sqrt(p (1 - p) / n) for n, and round up: a third of a picture cannot be taken.",
@@ -376,11 +424,11 @@ EXERCISES = {
         lambda rng: {"features": whole(rng, 16, 1280), "classes": whole(rng, 2, 1000)},
         lambda features, classes: features * classes + classes,
     ),
-    "06-few": Exercise(
-        "For each class: np.flatnonzero(labels == c) gives its places, of which you keep the first few. "
-        "np.unique(labels) lists the classes; np.concatenate joins, np.sort brings back the order.",
-        _some_labels,
-        lambda labels, count: np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)])),
+    "06-resampled": Exercise(
+        "one[exams] has a row for each exam. The mean along axis 1 gives each exam's share; take the difference, then "
+        "np.std.",
+        _some_exams,
+        lambda one, other, exams: float((one[exams].mean(axis=1) - other[exams].mean(axis=1)).std()),
     ),
     "06-gain": Exercise(
         "The variance of a share p of n pictures is p (1 - p) / n. Of a difference, the variances add; the standard "
@@ -432,9 +480,10 @@ EXERCISES = {
         lambda rng: {"lowest": -whole(rng, 0, 300) / 100, "highest": whole(rng, 10, 600) / 100},
         scale_and_zero_point,
     ),
-    "08-agreement": Exercise(
-        "argmax along axis 1 gives what each model answers; the labels play no part.",
-        lambda rng: {"one": rng.dirichlet(np.ones(4), 9), "other": rng.dirichlet(np.ones(4), 9)},
-        lambda one, other: float((one.argmax(axis=1) == other.argmax(axis=1)).mean()),
+    "08-integers": Exercise(
+        "Make int32 of codes and weights before anything else: int8 has no 200, and says nothing when it runs over. "
+        "Then (codes - zero_point) @ weights, times the factors, rounded, plus the other zero point, and np.clip.",
+        _some_codes,
+        pointwise_in_int8,
     ),
 }

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from mbv2_lib import exercises
+from mbv2_lib import augmentation, exercises
+from mbv2_lib.backend import keras
+from mbv2_lib.evaluation import evaluate, in_top
 from mbv2_lib.exercises import EXERCISES, Exercise, check, hint, verdict, whole
 from mbv2_lib.files import UserError
 
@@ -92,8 +94,26 @@ def test_an_answer_that_writes_on_its_input_is_judged_by_its_result():
 
 
 def nearly_the_same(train, validation):
-    distances = abs(validation.astype(int)[:, None] - train).max(axis=(2, 3, 4))
+    both = np.concatenate([train, train[:, :, ::-1]])
+    distances = abs(validation.astype(int)[:, None] - both).max(axis=(2, 3, 4))
     return np.flatnonzero(distances.min(axis=1) <= 1)
+
+
+def not_the_mirrored(train, validation):
+    return [row for row, picture in enumerate(validation) if (picture == train).all(axis=(1, 2, 3)).any()]
+
+
+def turned_upside_down(train, validation):
+    return not_the_mirrored(np.concatenate([train, train[:, :, ::-1], train[:, ::-1]]), validation)
+
+
+def plain_momentum(weight, gradient, velocity, learning_rate, momentum):
+    return weight + momentum * velocity - learning_rate * gradient
+
+
+def in_int8_all_the_way(codes, zero_point, weights, factors, zero_point_out):
+    sums = (codes - np.int8(zero_point)) @ weights
+    return np.clip(np.round(sums * factors) + zero_point_out, -128, 127)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +121,12 @@ def nearly_the_same(train, validation):
     [
         ("01-largest-expansion", lambda channels: 4),
         ("03-leaked", nearly_the_same),
+        ("03-leaked", not_the_mirrored),
+        ("03-leaked", turned_upside_down),
+        ("04-nesterov", plain_momentum),
+        ("05-temperature", lambda probabilities, labels, temperatures: 1.0),
+        ("06-resampled", lambda one, other, exams: np.hypot(one[exams].mean(1).std(), other[exams].mean(1).std())),
+        ("08-integers", in_int8_all_the_way),
         ("04-forget", lambda momentum, left: int(np.log(left) / np.log(momentum)) + 1),  # one too many where it is even
     ],
 )
@@ -133,15 +159,64 @@ def test_an_exercise_of_the_series(name):
         assert verdict(name, wrong) == verdict(name, wrong)
 
 
+def one_sum_after_another(codes, zero_point, weights, factors, zero_point_out):
+    """In plain Python's numbers, which never run over."""
+    columns = list(zip(*weights.tolist(), strict=True))
+    sums = [
+        [sum((c - zero_point) * w for c, w in zip(row, column, strict=True)) for column in columns]
+        for row in codes.tolist()
+    ]
+    return [
+        [min(max(round(s * f) + zero_point_out, -128), 127) for s, f in zip(row, factors, strict=True)] for row in sums
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
         ("08-code", lambda x, s, z: [min(max(round(v / s + z), -128), 127) for v in x]),
         ("08-range", lambda low, high: ((high - low) / 255, round(-128 - 255 * low / (high - low)))),
-        ("08-agreement", lambda one, other: sum(a.argmax() == b.argmax() for a, b in zip(one, other, strict=True)) / 9),
+        ("08-integers", one_sum_after_another),
     ],
 )
 def test_the_exercises_on_quantization_take_an_answer_that_is_counted_another_way(name, answer):
+    assert verdict(name, answer) == "Right. Well done."
+
+
+def by_keras(weight, gradient, velocity, learning_rate, momentum):
+    """A step of Keras's own optimizer, from this velocity."""
+    variable = keras.Variable(weight, dtype="float32")
+    optimizer = keras.optimizers.SGD(learning_rate, momentum, nesterov=True)
+    optimizer.build([variable])
+    optimizer.momentums[0].assign(velocity)
+    optimizer.apply([keras.ops.array(gradient, "float32")])
+    return np.asarray(variable)
+
+
+def by_vary(pictures, partner, share):
+    """What the training does to a batch of mixup."""
+    everywhere = np.tile(np.float32([0, 0, 1, 1]), (len(pictures), 1))
+    dice = {"partner": partner, "mix": everywhere, "share": share.astype("float32")}
+    return np.asarray(augmentation.vary(pictures.astype("float32"), dice))
+
+
+def by_scores(probabilities, labels, temperatures):
+    """The temperature of which `evaluate` finds the lowest loss, with probabilities as Keras's softmax of scores."""
+    scores = np.log(probabilities)
+    losses = [evaluate(np.asarray(keras.ops.softmax(scores / t)), labels)["loss"] for t in temperatures]
+    return temperatures[int(np.argmin(losses))]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("00-top-k", lambda probabilities, labels, k: in_top(probabilities, labels, k).mean()),
+        ("03-mixup", by_vary),
+        ("04-nesterov", by_keras),
+        ("05-temperature", by_scores),
+    ],
+)
+def test_the_exercises_on_training_ask_for_what_keras_and_the_library_do(name, answer):
     assert verdict(name, answer) == "Right. Well done."
 
 
