@@ -94,9 +94,11 @@ class TrainConfig:
     seed: int = setting(whole(0, 2**32 - 1), "decides weights, order and dice", 0)
     patience: int | None = setting(whole(), "stop after so many epochs without a better held-out top-1", None)
     holdout: int = setting(whole(0), "measure on so many training pictures, set aside, not on validation", 0)
-    weights: str | None = setting(PLACE, "a weight file to start from", None)
+    weights: str | None = setting(
+        PLACE, "a weight file to start from; its config.json says size, alpha, expansion, block where you do not", None
+    )
     tclasses: int | None = setting(
-        whole(1, 10**5 - 1), "number of classes in --weights; else its config.json says it", None
+        whole(1, 10**5 - 1), "number of classes in --weights; else its config.json says it, or --classes", None
     )
 
     def __post_init__(self):
@@ -128,16 +130,32 @@ def new_config(given):
         )
     if not config.weights:
         return config
-    said = Path(config.weights).with_name("config.json")
-    before = read_json(said) if said.is_file() else {}
-    if not isinstance(before, dict):
-        raise UserError(f"{said}: expected the settings of a run, found {before!r}; restore it or move the file away")
-    taken = {name: before[name] for name in ("size", "alpha", "expansion", "block") if name in before}
-    taken["tclasses"] = before.get("classes", config.tclasses or config.classes)
-    for name, value in taken.items():
+    beside = Path(config.weights).resolve().parent / "config.json"  # where a link leads: there lies the run
+    before = network_of(beside) if beside.is_file() else {}
+    for name, value in before.items():
         if name != "size" and given.get(name, value) != value:
             raise UserError(
-                f"{flag(name)} {given[name]}: {config.weights} was trained with {value}, as {said} says; "
-                f"leave {flag(name)} out or take another file"
+                f"{flag(name)} {given[name]}: {config.weights} was trained with {value}, as {beside} says; "
+                f"leave {flag(name)} out, or move that config.json away if it is another run's"
             )
-    return TrainConfig(**taken | given)
+    return TrainConfig(**{"tclasses": config.classes} | before | given)
+
+
+def network_of(path):
+    """What a run's config.json says of its network: a dict of settings, its classes under "tclasses".
+
+    Raises UserError for what is no such file, or says what a setting can not be.
+    """
+    said = read_json(path)
+    if not isinstance(said, dict):
+        raise UserError(f"{path}: expected the settings of a run, found {said!r:.60}; restore it or move the file away")
+    kinds = {field.name: field.metadata["kind"] for field in dataclasses.fields(TrainConfig)}
+    network = {name: said[name] for name in ("size", "alpha", "expansion", "block") if name in said}
+    network |= {"tclasses": said["classes"]} if "classes" in said else {}
+    for name, value in network.items():
+        if value not in kinds[name]:
+            raise UserError(
+                f"{path}: expected for {name} {kinds[name].expected}, found {value!r:.60}; restore it or move the "
+                "file away"
+            )
+    return network

@@ -211,7 +211,7 @@ def share_work_among_devices(config):
 
 
 def expect_a_start(config, resume, done):
-    """Raise UserError, before the pictures are read, where the folder holds a run or the weights to start from misfit.
+    """Raise UserError, before the pictures are read, for a folder that holds a run, or weights that do not fit it.
 
     done: epochs of a run that is resumed; with them, the weights that it started from may be gone.
     """
@@ -224,6 +224,11 @@ def expect_a_start(config, resume, done):
             "or choose another --run"
         )
     if config.weights and not done:
+        if Path(config.weights).resolve().parent == Path(config.run).resolve():
+            raise UserError(
+                f"--run {config.run}: expected another folder than that of --weights, which the run would overwrite, "
+                "found the same; choose another --run"
+            )
         runs.expect_weights(config.weights, config.alpha, config.expansion, config.tclasses or config.classes)
 
 

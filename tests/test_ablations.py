@@ -133,7 +133,9 @@ def test_a_sweep_whose_run_fails_says_so_and_adds_no_row(tmp_path, monkeypatch):
 def test_the_weights_bring_their_block_and_another_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"classes": 10, "block": "no-shortcut"}))
     given = {"classes": 10, "weights": str(tmp_path / "last.weights.h5")}
-    with pytest.raises(UserError, match="--block inverted-residual: .* was trained with no-shortcut"):
+    with pytest.raises(
+        UserError, match="--block inverted-residual: .* was trained with no-shortcut.*move that config.json away"
+    ):
         new_config(given | {"block": "inverted-residual"})
     assert new_config(given).block == new_config(given | {"block": "no-shortcut"}).block == "no-shortcut"
 

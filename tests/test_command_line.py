@@ -13,7 +13,7 @@ import pytest
 
 from mbv2_lib import ablations, config, folders, pipeline, recipes, shapes100, training
 from mbv2_lib.__main__ import main, parser
-from mbv2_lib.files import read_json, write_json
+from mbv2_lib.files import UserError, read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
 
 
@@ -212,6 +212,42 @@ def test_what_a_run_says_of_its_weights_is_read_and_must_not_be_contradicted(wor
     assert main([str(word) for word in command]) == 0
     tuned = json.loads((tmp_path / "c" / "config.json").read_text())
     assert (tuned["tclasses"], tuned["size"], tuned["alpha"], tuned["expansion"]) == (100, 32, 0.35, 1)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"alpha": None}, {"alpha": float("nan")}, {"alpha": "0.35"}, {"expansion": 1.0}, {"expansion": True},
+        {"size": -1}, {"size": [32] * 1000}, {"block": "thick"}, {"classes": None}, {"classes": 10**9},
+    ],
+)  # fmt: skip
+def test_a_run_that_says_of_its_weights_what_can_not_be_is_named(said, tmp_path):
+    write_json(tmp_path / "config.json", {"classes": 20, "alpha": 0.35} | said)
+    given = {"classes": 20, "weights": str(tmp_path / "last.weights.h5")}
+    for more in ({}, {"alpha": 0.35, "expansion": 1, "size": 32}):
+        with pytest.raises(UserError, match=r"config.json: expected for \w+ .*, found .*; restore") as error:
+            config.new_config(given | more)
+        assert len(str(error.value)) < 400
+
+
+def test_weights_are_not_overwritten_by_the_run_that_starts_from_them(work, tmp_path, capsys):
+    inside = shutil.copytree(work / "first", tmp_path / "run")
+    for name in ("state.npz", "history.csv"):
+        (inside / name).unlink()
+    before = (inside / "last.weights.h5").read_bytes()
+    command = ["train", "--classes", 20, "--data", work / "twenty", "--run", inside, "--epochs", 1]
+    assert "choose another --run" in complaint(capsys, *command, "--weights", inside / "last.weights.h5")
+    assert (inside / "last.weights.h5").read_bytes() == before
+
+
+def test_a_link_to_weights_leads_to_their_run(work, tmp_path):
+    (tmp_path / "start.weights.h5").symlink_to(work / "first" / "best.weights.h5")
+    assert config.new_config({"classes": 20, "weights": str(tmp_path / "start.weights.h5")}).alpha == 0.35
+
+
+@pytest.mark.parametrize("place", [".", "/", ".."])
+def test_a_folder_in_the_place_of_weights_is_told_in_one_line(place, work, tmp_path, capsys):
+    assert "expected a weight file" in train(capsys, tmp_path, work / "twenty", "--weights", place, classes=20)
 
 
 def test_weights_fit_pictures_of_another_size(work):
