@@ -20,17 +20,17 @@ class Candidate(NamedTuple):
     resolution: int
     expansion: int
     top1: float  # a share
-    error: float  # standard error of top1: what the choice of the held-out pictures alone may do
+    error: float  # standard error of top1: by the choice of the held-out pictures and, where seeds differ, by the seed
     madds: int
     parameters: int
     peak_bytes: int  # of the activations of one picture in int8, one byte a value
     command: str
 
 
-def candidate(alpha, resolution, expansion, classes, top1, pictures, command):
-    """A Candidate, its costs counted in closed form."""
+def candidate(alpha, resolution, expansion, classes, top1, pictures, command, by_seed=0.0):
+    """A Candidate, its costs counted in closed form. by_seed: standard error of top1 by the luck of the seeds."""
     cost = network_cost(alpha, expansion, resolution, classes, bytes_per_value=1)
-    error = evaluation.standard_error(top1, pictures)
+    error = float(np.hypot(evaluation.standard_error(top1, pictures), by_seed))
     figures = cost.madds, cost.parameters, cost.peak_activation_bytes
     return Candidate(alpha, resolution, expansion, top1, error, *figures, command)
 
@@ -38,13 +38,24 @@ def candidate(alpha, resolution, expansion, classes, top1, pictures, command):
 def measured(folder=None):
     """The Candidates of data/sweeps/design_space.csv, or of that file in `folder`: CIFAR-100, short runs.
 
-    top1 is the mean over a network's seeds, and the command is that of the first.
+    top1 is the mean over a network's seeds, and the command is that of the first. What a seed may do is pooled over all
+    networks.
     """
     by_network = {}
     for row in sweeps.read("design_space", folder):
         by_network.setdefault((row["alpha"], row["size"], row["expansion"]), []).append(row)
+    reached = {network: [row["top1"] for row in rows] for network, rows in by_network.items()}
+    freedom = sum(len(top1) - 1 for top1 in reached.values())
+    variance = sum(np.var(top1) * len(top1) for top1 in reached.values()) / max(freedom, 1)
     return [
-        candidate(*network, 100, float(np.mean([row["top1"] for row in rows])), rows[0]["pictures"], rows[0]["command"])
+        candidate(
+            *network,
+            100,
+            float(np.mean(reached[network])),
+            rows[0]["pictures"],
+            rows[0]["command"],
+            by_seed=np.sqrt(variance / len(rows)),
+        )
         for network, rows in by_network.items()
     ]
 

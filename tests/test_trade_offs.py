@@ -4,9 +4,10 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from mbv2_lib import trade_offs
+from mbv2_lib import sweeps, trade_offs
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,6 +56,15 @@ def test_of_two_that_are_as_accurate_the_cheaper_is_chosen():
 def test_without_a_limit_the_best_of_all_is_chosen():
     choice = trade_offs.choose(trade_offs.published())
     assert choice.best.top1 == max(one.top1 for one in trade_offs.published()) and choice.next_best is None
+
+
+def test_the_error_of_a_measured_network_counts_the_luck_of_pictures_and_of_seeds():
+    of_network = pd.DataFrame(sweeps.read("design_space")).groupby(["alpha", "size", "expansion"])["top1"]
+    spread = math.sqrt(of_network.var().mean())  # as many seeds of each
+    for one in trade_offs.measured():
+        top1 = of_network.get_group((one.alpha, one.resolution, one.expansion))
+        by_pictures = math.sqrt(top1.mean() * (1 - top1.mean()) / 5000)
+        assert one.error == pytest.approx(math.hypot(by_pictures, spread / math.sqrt(len(top1))))
 
 
 def test_a_candidate_costs_what_the_closed_form_says():
