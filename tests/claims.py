@@ -8,6 +8,7 @@ import base64
 import functools
 import re
 import statistics
+import symtable
 from pathlib import Path
 
 import nbformat
@@ -33,6 +34,7 @@ CLOSING = ("On your own", "In practice", "Further reading")
 INTRODUCES = {"01": ("conv_bn", "depthwise_bn", "inverted_residual"), "02": ("make_divisible",)}
 IGNORED = "nbval-ignore-output"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")  # as the symbol table calls them
 MACHINE_PATH = re.compile(r"""(?:(?<=[\s"'(=:,`\[])|^)/(?:work|root|home|tmp|Users|var|mnt)\b\S*|\b[A-Z]:\\\S*""", re.M)
 SOLUTION = re.compile(
     r"<details>\s*<summary>Solution</summary>\s*\n```python\n(?P<code>.*?)\n```\s*\n[^`]*</details>", re.DOTALL
@@ -275,6 +277,32 @@ def without_docstring(definition):
     return ast.dump(tree)
 
 
+def means_one_thing_by_a_name(notebook):
+    """A cell that is run again, after those below it, finds what it found before."""
+    cells = [(cell.id, *names_in(cell.source)) for cell in notebook.code]
+    for place, (cell, read, _) in enumerate(cells):
+        for name in sorted(read):
+            above = any(name in given for *_, given in cells[:place])
+            below = [other for other, _, given in cells[place + 1 :] if name in given]
+            if above and below:
+                yield f"{cell}: reads `{name}`, to which {below[0]} gives another meaning; choose another name there"
+
+
+def names_in(source):
+    """(read, given): the names that a cell takes from others, and those to which it gives a value.
+
+    What stands in the body of a function or of a lambda counts where it is called, not here.
+    """
+    top = symtable.symtable(source, "cell", "exec")
+    given = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+    read = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
+    inside = [table for table in top.get_children() if table.get_name() in COMPREHENSIONS]
+    for table in inside:
+        read |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        inside += [child for child in table.get_children() if child.get_name() in COMPREHENSIONS]
+    return read - given, given
+
+
 def has_half_of_its_outputs_compared(notebook):
     printing = [cell for cell in notebook.code if prose.printed(cell)]
     compared = [cell for cell in printing if IGNORED not in tags(cell)]
@@ -314,6 +342,7 @@ CLAIMS = (
     has_headings_in_order,
     links_to_what_exists,
     defines_what_the_library_repeats,
+    means_one_thing_by_a_name,
     has_half_of_its_outputs_compared,
     shows_every_number_of_its_text,
 )

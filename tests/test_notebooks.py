@@ -186,6 +186,13 @@ SPOILT = [
     (claims.defines_what_the_library_repeats, replace(3, "0.9", "0.8")),
     (claims.defines_what_the_library_repeats, replace(3, "make_divisible", "make_divisable")),
     (
+        claims.means_one_thing_by_a_name,
+        lambda notebook: [
+            spoil(notebook)
+            for spoil in (replace(5, "len(blocks)", "[data for _ in size]"), replace(8, "check(", "data = 1\ncheck("))
+        ],
+    ),
+    (
         claims.has_half_of_its_outputs_compared,
         lambda notebook: [tagged(n, claims.IGNORED)(notebook) for n in (5, 8, 10)],
     ),
