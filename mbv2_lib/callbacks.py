@@ -36,10 +36,10 @@ class KeepRun(keras.callbacks.Callback):
         loss = float(logs["loss"])
         if not np.isfinite(loss):
             rate = float(np.asarray(self.model.optimizer.learning_rate))
+            kept = f"; the weights of the epoch before are kept in {self.config.run}" if self.rows else ""
             raise UserError(
-                f"epoch {len(self.rows) + 1}: the loss is {loss} at a learning rate of {rate:.3g}; the weights "
-                f"of the last whole epoch are kept in {self.config.run}; begin again with a lower --learning-rate "
-                "or, on a GPU, with --precision float32"
+                f"epoch {len(self.rows) + 1}: the loss is {loss} at a learning rate of {rate:.3g}{kept}; begin another "
+                "--run with a lower --learning-rate or, on a GPU, with --precision float32"
             )
 
     def on_epoch_end(self, epoch, logs=None):

@@ -145,16 +145,25 @@ def test_control_c_stops_soon_and_says_how_to_go_on(data, tmp_path):
     assert f"mbv2 train --run {run} --resume" in errors and "Traceback" not in errors
 
 
+class Poison(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.poisoned = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch + 1 == self.poisoned:
+            self.model.network.get_layer("classifier").bias.assign(np.full(4, np.nan, "float32"))
+
+
+def test_a_loss_that_is_no_number_in_the_first_epoch_promises_no_weights(data, tmp_path):
+    with pytest.raises(UserError, match=r"epoch 1: the loss is nan at a learning rate of 0\.001; begin another --run"):
+        training.train(config_of(data, tmp_path / "run"), callbacks=[Poison(epoch=1)])
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(data, tmp_path):
     run = tmp_path / "poisoned"
-
-    class Poison(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                self.model.network.get_layer("classifier").bias.assign(np.full(4, np.nan, "float32"))
-
-    with pytest.raises(UserError, match=r"epoch 2: the loss is nan at a learning rate of 0\.001"):
-        training.train(config_of(data, run), callbacks=[Poison()])
+    with pytest.raises(UserError, match=r"epoch 2: the loss is nan at .*; the weights of the epoch before are kept"):
+        training.train(config_of(data, run), callbacks=[Poison(epoch=2)])
     assert len(runs.read_history(run)) == 1
     network = training.build_network(config_of(data, run))
     for name in ("best", "last"):
