@@ -75,7 +75,7 @@ def mobilenet_v2_architecture(alpha=1.0, expansion=6):
     channels = stem = make_divisible(STEM_CHANNELS * alpha)
     blocks = []
     for row, (t, c, n, s) in enumerate(ROWS):
-        filters = make_divisible(int(c * alpha))
+        filters = make_divisible(int(c * alpha))  # cut to a whole number first, as Keras does here and not at the stem
         for repeat in range(n):
             strides = s if repeat == 0 else 1
             widening = expansion if row > 0 else t

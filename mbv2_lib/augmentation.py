@@ -50,16 +50,17 @@ def draw(augmentation, generator, count, size):
     Sources: mixup arXiv 1710.09412, CutMix arXiv 1905.04899, random erasing arXiv 1708.04896.
     """
     dice = {}
-    if augmentation.flip or any(augmentation[1:5]):
+    if any(augmentation[:5]):  # flip, rotation, shear, zoom, shift
         dice["warp"] = warps(augmentation, generator, count, size)
     if augmentation.erase:
         erased = generator.random((count, 1)) < augmentation.erase
-        area = generator.uniform(0.02, 0.33, count)
+        area = generator.uniform(0.02, 0.33, count)  # squares, in grey; the paper's boxes are of any shape, in noise
         dice["erase"] = (boxes(generator, area) * erased).astype("float32")
     if augmentation.mixup or augmentation.cutmix:
         dice["partner"] = generator.permutation(count).astype("int32")
         cut = augmentation.cutmix and (not augmentation.mixup or generator.random() < 0.5)
-        stays = generator.beta(*[augmentation.cutmix if cut else augmentation.mixup] * 2, count)
+        concentration = augmentation.cutmix if cut else augmentation.mixup
+        stays = generator.beta(concentration, concentration, count)
         everywhere = np.tile([0.0, 0.0, 1.0, 1.0], (count, 1))
         dice["mix"] = (boxes(generator, 1 - stays) if cut else everywhere).astype("float32")
         dice["share"] = (np.zeros(count) if cut else stays).astype("float32")
@@ -72,8 +73,8 @@ def warps(augmentation, generator, count, size):
     """One affine warp a picture that flips, turns, shears, zooms and shifts it about its centre at once.
 
     Returns (count, 8) float32 in the form of `keras.ops.image.affine_transform`: the pixel (x, y) of the result is
-    read at (a0 x + a1 y + a2, b0 x + b1 y + b2). Where nothing turns or zooms, shifts are whole pixels, so that no
-    picture is blurred.
+    read at (a0 x + a1 y + a2, b0 x + b1 y + b2). A picture that is not turned, sheared or zoomed is shifted by whole
+    pixels, which does not blur it.
     """
 
     def spread(limit):
@@ -83,7 +84,7 @@ def warps(augmentation, generator, count, size):
     mirrored = np.where(generator.random(count) < 0.5, -1, 1) if augmentation.flip else np.ones(count)
     zoom_x, zoom_y = 1 + spread(augmentation.zoom), 1 + spread(augmentation.zoom)
     shift_x, shift_y = spread(augmentation.shift) * size, spread(augmentation.shift) * size
-    if not any(augmentation[1:4]):
+    if not (augmentation.rotation or augmentation.shear or augmentation.zoom):
         shift_x, shift_y = np.round(shift_x), np.round(shift_y)
 
     a0, a1 = zoom_x * mirrored * np.cos(angle), -zoom_y * np.sin(angle + shear)

@@ -5,11 +5,12 @@ from mbv2_lib.layers import BatchNormalization, Conv2D, DepthwiseConv2D
 
 
 def he():
-    """He's initialization: the variance that keeps signals alive, by the number of outputs that an input feeds.
+    """He's initialization: variance 2 / n, where n, the fan-out, is how many outputs an input feeds.
 
-    For a depthwise filter that is 9, the size of its kernel. Keras's default counts all channels, where the filter
-    has one, and starts those of 576 channels 24 times smaller. Normalization hides the size, but a small filter turns
-    faster at the same learning rate: too fast for the statistics that are kept for later.
+    So signals neither die nor grow with depth. For a depthwise filter n is 9, the size of its kernel. Keras's default
+    counts all channels, where the filter has one, and starts those of 576 channels 24 times smaller. Normalization
+    hides the size, but at the same learning rate a small filter changes its direction faster: too fast for the moving
+    statistics to follow.
     Source: arXiv 1502.01852, section 2.2.
     """
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

@@ -56,8 +56,9 @@ PLACE = Kind(str, "a path", bool)  # an empty one, as of a variable that is not 
 # -- the settings of a run ---------------------------------------------------------------------------------------------
 
 
-BLOCKS = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")  # the keys of `ablations.BLOCKS`
-RECIPES = ("first", "short", "modern", "long")  # and of `recipes.RECIPES`, which import Keras
+# The keys of `ablations.BLOCKS` and `recipes.RECIPES`, written out: to ask those modules would import Keras.
+BLOCK_NAMES = ("inverted-residual", "relu-bottleneck", "wide-shortcut", "no-shortcut")
+RECIPE_NAMES = ("first", "short", "modern", "long")
 
 
 def setting(kind, meaning, default=dataclasses.MISSING):
@@ -81,24 +82,34 @@ class TrainConfig:
     batch: int = setting(whole(), "pictures a step", 32)
     epochs: int = setting(whole(), "passes over the training pictures", 300)
     alpha: float = setting(above_zero(10), "width multiplier", 1.0)
-    expansion: int = setting(whole(1, 99), "expansion of the blocks", 6)
-    block: str = setting(one_of(*BLOCKS), "the paper's block, or one with a part changed", "inverted-residual")
+    expansion: int = setting(whole(1, 99), "how many times a block widens its channels inside", 6)
+    block: str = setting(one_of(*BLOCK_NAMES), "the paper's block, or one with a part changed", "inverted-residual")
     dropout: float = setting(SHARE, "share of the features left out in training", 0.2)
-    recipe: str = setting(one_of(*RECIPES), "how to train", "first")
-    learning_rate: float | None = setting(above_zero(), "in place of the recipe's", None)
+    recipe: str = setting(
+        one_of(*RECIPE_NAMES),
+        "how to train: first (Adam, one rate), or for dozens (short), a hundred (modern), hundreds (long) of epochs",
+        "first",
+    )
+    learning_rate: float | None = setting(above_zero(), "the highest of the run, in place of the recipe's", None)
     precision: str = setting(
         one_of("auto", "float32", "bfloat16"),
-        "of the computing; auto: bfloat16 on an accelerator, float32 on a CPU",
+        "numbers to compute in; auto: bfloat16 on an accelerator, float32 on a CPU",
         "auto",
     )
-    seed: int = setting(whole(0, 2**32 - 1), "decides weights, order and dice", 0)
+    seed: int = setting(
+        whole(0, 2**32 - 1), "decides the first weights, the order of the pictures and how they are varied", 0
+    )
     patience: int | None = setting(whole(), "stop after so many epochs without a better held-out top-1", None)
-    holdout: int = setting(whole(0), "measure on so many training pictures, set aside, not on validation", 0)
+    holdout: int = setting(
+        whole(0), "set aside so many training pictures and measure on them, in place of the validation pictures", 0
+    )
     weights: str | None = setting(
-        PLACE, "a weight file to start from; its config.json says size, alpha, expansion, block where you do not", None
+        PLACE,
+        "a weight file to start from; a config.json beside it gives size, alpha, expansion, block where you do not",
+        None,
     )
     tclasses: int | None = setting(
-        whole(1, 10**5 - 1), "number of classes in --weights; else its config.json says it, or --classes", None
+        whole(1, 10**5 - 1), "classes of the network in --weights; else that config.json says it, or --classes", None
     )
 
     def __post_init__(self):
@@ -131,7 +142,7 @@ def new_config(given):
     if not config.weights:
         return config
     beside = Path(config.weights).resolve().parent / "config.json"  # where a link leads: there lies the run
-    before = network_of(beside) if beside.is_file() else {}
+    before = network_settings(beside) if beside.is_file() else {}
     for name, value in before.items():
         if name != "size" and given.get(name, value) != value:
             raise UserError(
@@ -141,10 +152,10 @@ def new_config(given):
     return TrainConfig(**{"tclasses": config.classes} | before | given)
 
 
-def network_of(path):
-    """What a run's config.json says of its network: a dict of settings, its classes under "tclasses".
+def network_settings(path):
+    """The settings of the network that a run's config.json describes: a dict, with its classes under "tclasses".
 
-    Raises UserError for what is no such file, or says what a setting can not be.
+    Raises UserError where the file holds no settings, or a value that a setting cannot have.
     """
     said = read_json(path)
     if not isinstance(said, dict):

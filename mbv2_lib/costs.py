@@ -183,7 +183,8 @@ def residual_cost(channels, filters, strides=1, resolution=56):
     ledger.conv_bn("first", filters, 3, strides)
     ledger.conv_bn("second", filters, 3, activation=False)
     if strides != 1 or channels != filters:
-        ledger.held_bytes, ledger.shape = ledger.size(ledger.shape), entrance
+        ledger.held_bytes = ledger.size(ledger.shape)  # now the result of the two convolutions waits,
+        ledger.shape = entrance  # and the input is read once more
         ledger.conv_bn("shortcut", filters, 1, strides, activation=False)
     ledger.addition("add")
     ledger.activation("relu")
@@ -191,11 +192,11 @@ def residual_cost(channels, filters, strides=1, resolution=56):
 
 
 class BottleneckMemory(NamedTuple):
-    """The thin tensors at one resolution: the most channels that blocks write there, and read-ahead as Table 3 does."""
+    """The thin tensors at one resolution: the most channels that one has, as written and as Table 3 books them."""
 
-    resolution: int
-    channels_written: int
-    channels_booked: int
+    resolution: int  # pixels of a side
+    channels_written: int  # by the blocks that write at this resolution
+    channels_booked: int  # by the blocks that read at this resolution, see `bottleneck_memory`
 
     def kilobytes(self, channels, bytes_per_value=2):
         """Thousands of bytes of `channels` channels at this resolution, in the paper's 16-bit floats by default."""

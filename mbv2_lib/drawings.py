@@ -117,8 +117,8 @@ def block(comparison):
     funnels = []
     for place, (name, rule, colour) in enumerate(layers):
         left, right = places[place] + halves[place], places[place + 1] - halves[place + 1]
-        low, high = heights[place] / 2, heights[place + 1] / 2
-        funnels.append([(left, MIDDLE - low), (right, MIDDLE - high), (right, MIDDLE + high), (left, MIDDLE + low)])
+        start, end = heights[place] / 2, heights[place + 1] / 2  # above and below the middle
+        funnels.append([(left, MIDDLE - start), (right, MIDDLE - end), (right, MIDDLE + end), (left, MIDDLE + start)])
         page.write((left + right) / 2, 36, name, colour=colour, weight="bold")
         page.write((left + right) / 2, 20, rule, colour=GREY)
     page.fill(funnels, [colour for _, _, colour in layers], alpha=0.25)

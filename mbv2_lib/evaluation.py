@@ -71,8 +71,9 @@ def evaluate(probabilities, labels):
 def calibration(probabilities, labels, bins=10):
     """Does 80 % sure mean right in 80 of 100? Confidence and accuracy in `bins` equal steps of confidence.
 
-    Returns (confidence, accuracy, count), each (bins,), the first two nan where a bin is empty, and the expected
-    calibration error (Guo et al., arXiv 1706.04599, equation 3).
+    probabilities: (n, classes); labels: (n,). Returns (confidence, accuracy, count, error): the first three (bins,),
+    the first two of them nan where a bin is empty; error is the expected calibration error, a float (Guo et al.,
+    arXiv 1706.04599, equation 3).
     """
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.minimum((sure * bins).astype(int), bins - 1)

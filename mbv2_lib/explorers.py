@@ -157,7 +157,7 @@ def block_explorer():
     controls = {
         "channels": whole("Input channels", "Channels of the tensor that the block reads", 24, 8, 320, 8),
         "filters": whole("Output channels", "Channels of the tensor that the block leaves", 24, 8, 320, 8),
-        "expansion": whole("Expansion", "How many times the channels between are as many", 6, 1, 10),
+        "expansion": whole("Expansion", "How many times the block widens its input", 6, 1, 10),
         "strides": whole("Stride", "2 halves height and width", 1, 1, 2),
         "resolution": choice("Resolution", "Height and width of the input, in pixels", 56, (7, 14, 28, 56, 112)),
     }

@@ -207,7 +207,7 @@ def layer_errors(path, other, pictures):
     """How far each layer of one .tflite model is from the same layer of another: dict of name to relative error.
 
     path: the model that counts as right, as a rule in float32; other: the one that is measured. pictures:
-    (n, size, size, 3) uint8; the mean over them is returned. 0 says equal, 1 that as much is wrong as was there.
+    (n, size, size, 3) uint8; the mean over them is returned. 0: equal; 1: the error is as long as the values.
     """
     found = {}
     for picture in pictures:

@@ -5,7 +5,7 @@ from mbv2_lib.backend import keras
 
 @keras.saving.register_keras_serializable(package="mbv2_lib")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` over the last axis of (n, h, w, c), with fewer readings where that is faster.
+    """`keras.layers.BatchNormalization` over the last axis of (n, h, w, c), reading the tensor less often.
 
     Outputs, gradients, moving statistics and the layout of the weights are those of the Keras layer, so a file that
     was trained with one loads in the other. TensorFlow's fused operation reports the variance of a batch with
@@ -87,9 +87,9 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, on JAX computed as a product of matrices, which is safer there.
 
-    With the convolutions of cuDNN, in bfloat16 on an H100, the loss was no number within 20 steps, twice; with products
-    it stayed one for 110 epochs there, and for 200 on an H200 (data/reference_runs/cifar100-128px; more than this lies
-    between). All of these kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
+    With the convolutions of cuDNN, in bfloat16 on an H100, the loss became NaN within 20 steps, twice; with products it
+    stayed finite for 110 epochs there, and for 200 on an H200 (data/reference_runs/cifar100-128px; the runs differ in
+    more than this). All of these kernels but the stem's are 1 x 1: such a convolution is a product as it stands.
     """
 
     def call(self, inputs):

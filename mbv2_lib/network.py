@@ -26,13 +26,16 @@ def mobilenet_v2(
     weights: None for random ones, "imagenet" for those that Keras publishes (a download; the six published widths),
         all but the classifier where `classes` is not 1000.
     block: what builds a block; `ablations.BLOCKS` has others to compare with.
-    Returns a keras.Model with float32 outputs. Raises ValueError for an argument outside its range.
+    Returns a keras.Model; probabilities are float32, a backbone's features of the type that its layers compute in.
+    Raises ValueError for an argument outside its range.
     Source: Table 2; section 4 for the dropout and ReLU6.
     """
     if len(input_shape) != 3 or input_shape[-1] != 3:
         raise ValueError(f"input_shape: expected (height, width, 3), found {tuple(input_shape)}; pictures are RGB")
     if pooling not in (None, "avg", "max") or (pooling and classes):
-        raise ValueError(f'pooling: expected "avg" or "max", with classes=None, found {pooling!r}, {classes} classes')
+        raise ValueError(
+            f'pooling: expected None, or "avg" or "max" with classes=None, found {pooling!r} with classes={classes}'
+        )
     if weights not in (None, "imagenet"):
         raise ValueError(f'weights: expected None or "imagenet", found {weights!r}; files: model.load_weights(file)')
     if classes is not None and classes < 1:
@@ -77,7 +80,8 @@ def copy_weights(source, target):
     """Copy weights from one model to another in the order of their layers, and stop where `target` has no more.
 
     Both list convolutions and batch normalizations from the picture to the classifier. A classifier of another number
-    of classes is left as it is. Raises ValueError where `source` has fewer weights, or one of another shape before it.
+    of classes is left as it is. Raises ValueError where `source` has fewer weights, or another shape before the
+    classifier.
     """
     if len(source.weights) < len(target.weights):
         raise ValueError(f"expected {len(target.weights)} weights, found {len(source.weights)}")

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mbv2_lib import augmentation, checking, cifar100, folders, pictures, shapes100, threads
+from mbv2_lib.backend import keras
 from mbv2_lib.files import UserError
 
 SHAPES_PER_CLASS = 100, 20  # of Shapes-100, in training and held out: drawn anew in seconds
@@ -49,7 +50,7 @@ def open_data(path, holdout=0):
         archive for `cifar100.load`, read as arrays of 32 px; or the word "shapes100" for the drawn data set.
     holdout: where above 0, validation is not the set's own: so many training pictures, the same number of each class,
         chosen by a fixed seed, are set aside instead. This is how a recipe is chosen without a look at the test set.
-    Returns Data. Raises UserError for a path that is none of these.
+    Returns Data. Raises UserError for a path that is none of these, or a `holdout` that does not fit the classes.
     """
     if str(path) == "shapes100":
         data = _of_arrays(*shapes100.load(*SHAPES_PER_CLASS), shapes100.CLASSES)
@@ -91,7 +92,10 @@ def _of_arrays(train, validation, classes):
 
 
 def set_aside(data, holdout, seed=2018):
-    """The same data, with `holdout` training pictures in the place of the validation set. See `open_data`."""
+    """The same data, with `holdout` training pictures in place of the validation set, as many of each class.
+
+    Raises UserError for a number that does not divide by the classes, or leaves one without training pictures.
+    """
     each, rest = divmod(holdout, len(data.classes))
     if rest or not 0 < each < np.bincount(data.train.labels).min():
         raise UserError(
@@ -114,7 +118,7 @@ class Plan(NamedTuple):
     size: int
     augmentation: object
     seed: int = 0
-    multiple_of: int = 1  # devices that share a batch: what does not divide by them waits for the next epoch
+    multiple_of: int = 1  # devices that share a batch; the few pictures too many for equal parts sit this epoch out
 
     @property
     def steps(self):
@@ -164,14 +168,14 @@ def _read_ahead(paths, planned, size):
 
     batches = tf.data.Dataset.from_generator(lambda: itertools.chain([first], planned), output_signature=signature)
     batches = batches.map(read, num_parallel_calls=os.cpu_count()).prefetch(2)
-    return batches if augmentation.keras.config.backend() == "tensorflow" else _in_own_memory(batches)
+    return batches if keras.config.backend() == "tensorflow" else _in_own_memory(batches)
 
 
 def _in_own_memory(batches):
     """The batches of a tf.data.Dataset as arrays of NumPy that nobody else writes to.
 
     JAX computes on an array where it lies, and later than it is asked to: by then TensorFlow may have put another batch
-    there, and the loss is no number.
+    there, and the loss becomes NaN.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Every figure of the series: a function takes data and returns a matplotlib Figure."""
+"""The figures of the series, but for those under the sliders (`drawings.py`): data to a matplotlib Figure."""
 
 import io
 import sys
@@ -62,8 +62,8 @@ def curves(history):
             axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(frameon=False)
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+    panels[1].legend(frameon=False)
     return figure
 
 
@@ -319,7 +319,8 @@ def superclasses(pictures, classes, members):
 def exams(results, truth):
     """Simulated results of many exams, one panel a size: {pictures: shares (n,)}, all on one axis; truth: a share."""
     figure, panels = _panels((8, 2.4), 1, len(results), sharex=True)
-    low, high = (extreme([extreme(shares) for shares in results.values()]) for extreme in (np.min, np.max))
+    every = np.concatenate(list(results.values()))
+    low, high = every.min(), every.max()
     for axes, (count, shares) in zip(panels, results.items(), strict=True):
         step = max(0.005, 1 / count)  # no finer than a picture, or the bars would show a comb
         axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
@@ -453,7 +454,7 @@ def _plain_ticks(axis):
 def fronts(panels, names, accuracies, errors):
     """Accuracy against several costs: those on each front filled, joined and named, the others hollow.
 
-    panels: {cost: (values (n,), rows on the front)}; names, accuracies, errors: (n,); errors are drawn doubled.
+    panels, four: {cost: (values (n,), rows on the front)}; names, accuracies, errors: (n,); errors are drawn doubled.
     """
     figure, _ = _panels((8.4, 6.4), 2, 2, grid="both", sharey=True)
     accuracies, errors = np.asarray(accuracies), np.asarray(errors)
@@ -462,12 +463,12 @@ def fronts(panels, names, accuracies, errors):
         axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.7", elinewidth=1, zorder=0)
         axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
-        for turn, row in enumerate(front):  # above on the left, or below on the right, in turn
-            sign, look = ((1, ("left", "top")), (-1, ("right", "bottom")))[turn % 2 == len(front) % 2]
-            where = {"ha": look[0], "va": look[1], "xytext": (14 * sign, -19 * sign), "textcoords": "offset points"}
+        for turn, row in enumerate(front):  # named above on the left and below on the right in turn, the last below
+            above = (len(front) - turn) % 2 == 0
+            x, y, ha, va = (-14, 19, "right", "bottom") if above else (14, -19, "left", "top")
+            where = {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va}
             pin = {"arrowstyle": "-", "linewidth": 0.6, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
-            place = values[row], accuracies[row]
-            words = axes.annotate(names[row], place, fontsize=8, arrowprops=pin, **where)
+            words = axes.annotate(names[row], (values[row], accuracies[row]), fontsize=8, arrowprops=pin, **where)
             words.set_path_effects([withStroke(linewidth=2, foreground="white")])
         axes.set(xlabel=cost, xscale="log")
         axes.set_xlim(values.min() / 2.5, values.max() * 2)

@@ -117,8 +117,7 @@ def weights_file(run, which="last"):
 def expect_weights(path, alpha, expansion, classes):
     """Look at a weight file's header for a network of this width, expansion and class count.
 
-    Raises UserError where the file is missing, is no weight file, or holds another network: what it holds, what was
-    asked.
+    Raises UserError where the file is missing, is no weight file, or holds another network: then it says which.
     """
     if _channels_in(path) != [*_channels_of(alpha, expansion), classes]:
         found = describe_weights(path)
@@ -157,7 +156,7 @@ def describe_weights(path):
 
 
 def _channels_in(path):
-    """How many channels each convolution in a weight file ends in, and how many classes it knows. See above."""
+    """The channels that each convolution in a weight file puts out, but the depthwise ones, in order; then classes."""
     if not Path(path).is_file():
         raise UserError(f"{path}: expected a weight file (.weights.h5), found no such file")
     try:
@@ -172,6 +171,6 @@ def _channels_in(path):
 
 
 def _channels_of(alpha, expansion):
-    """How many channels each convolution of a MobileNetV2 ends in, but for the depthwise ones."""
+    """The same of a network of this width and expansion, without the classes."""
     stem, blocks, head = mobilenet_v2_architecture(alpha, expansion)
     return [stem, *(w for b in blocks for w in ([b.expanded] if b.expansion > 1 else []) + [b.filters]), head]

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from mbv2_lib import runs
-from mbv2_lib.config import BLOCKS
+from mbv2_lib.config import BLOCK_NAMES
 from mbv2_lib.files import UserError, write_csv
 
 FOLDER = Path(__file__).parents[1] / "data" / "sweeps"
@@ -41,7 +41,7 @@ def tried():
     networks = [{"alpha": alpha, "size": size} for alpha, size in grid]
     networks += [{"expansion": expansion} for expansion in (1, 3, 9)]
     space = [network | {"seed": seed} for seed, network in itertools.product(range(2), networks)]
-    changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), BLOCKS)]
+    changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), BLOCK_NAMES)]
     recipes = itertools.product(range(2), ("first", "short", "modern"))  # `long`, for hundreds of epochs, was not tried
     taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
     sweeps = {"design_space": space, "ablations": changed, "recipes": taught}

@@ -27,7 +27,8 @@ class Learner(keras.Model):
         self.network = network
         self.size = size
         self.built = True  # the network came with its weights
-        self.supports_jit = keras.config.backend() != "tensorflow"  # whose warp XLA lacks; a GPU would ask for it
+        # XLA cannot compile TensorFlow's warp, and on a GPU Keras asks for XLA unless a model says that it can not.
+        self.supports_jit = keras.config.backend() != "tensorflow"
 
     def call(self, inputs, training=False):
         pictures = augmentation.enlarge(inputs["pictures"], self.size)
@@ -78,7 +79,7 @@ def build_learner(config, steps):
     recipe = RECIPES[config.recipe]
     learner = Learner(starting_network(config), config.size)
     learning_rate = config.learning_rate or recipe.learning_rate_for(config.batch)
-    warmup_epochs = min(5, config.epochs // 10)
+    warmup_epochs = min(5, config.epochs // 10)  # five as in arXiv 1706.02677; fewer in a short run, below ten none
     learner.compile(
         optimizer=recipe.optimizer(learning_rate, steps * config.epochs, steps * warmup_epochs),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),

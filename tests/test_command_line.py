@@ -280,7 +280,7 @@ def test_the_words_that_flags_offer_are_those_that_the_library_knows():
     commands = next(action.choices for action in parser()._actions if action.choices)
     offered = {action.dest: action.choices for action in commands["prepare"]._actions}
     assert set(offered["interpolation"]) == set(folders.INTERPOLATIONS)
-    assert tuple(ablations.BLOCKS) == config.BLOCKS and tuple(recipes.RECIPES) == config.RECIPES
+    assert tuple(ablations.BLOCKS) == config.BLOCK_NAMES and tuple(recipes.RECIPES) == config.RECIPE_NAMES
     kept = {setting.name: setting.metadata["kind"].words for setting in dataclasses.fields(config.TrainConfig)}
     for precision in kept["precision"]:
         with training.computing_in(precision):
