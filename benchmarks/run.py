@@ -70,9 +70,9 @@ def page(found, minutes):
     parts = [
         "# How fast it is",
         f"Measured by `make bench` in {minutes:.0f} minutes on: {machine()}.",
-        "Every ratio is that of two medians, of works that were timed by turns, A B A B, in one run: a shared machine "
-        "changes its speed from one minute to the next, and both works meet the same minutes. In brackets: the least "
-        "and the greatest.",
+        "Every ratio is that of two medians. The two tasks were timed in turn, A B A B, in one run: a shared machine "
+        "changes its speed from minute to minute, and so both meet the same minutes. In brackets: the least and the "
+        "greatest. Aim: the ratio that we want at least.",
         summary([row for one in found for row in one["rows"]]),
     ]
     for one in found:

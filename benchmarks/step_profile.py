@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, before and after: the stock network and ours, operation by operation."""
+"""Where the time of a training step goes, operation by operation: in the stock network, and in ours."""
 
 import tempfile
 from collections import Counter
@@ -104,8 +104,8 @@ def main(argv=None):
     head = ["part", "stock, ms", "ours, ms", "bound, ms", "share of the bound", "what stands between"]
     text = (
         f"{size} px, batch {batch}, width {alpha}. Milliseconds a step in operations; two operations may run at once, "
-        f"so the sum can exceed the step. Normalization's share: {share(before):.0%} before, "
-        f"{share(after):.0%} after.\n\n" + table(head, lines)
+        f"so the sum can exceed the step. Normalization's share: {share(before):.0%} in the "
+        f"stock network (`keras.applications`), {share(after):.0%} in ours.\n\n" + table(head, lines)
     )
     return report(options, "step_profile", "Where a step's time goes", text=text, pictures=list(names))
 
