@@ -1,13 +1,15 @@
+# make setup      builds .venv
 # make lab        opens the notebooks
 # make test       runs every test
 # make lint       looks at the style of code and notebooks
 # make notebooks  executes them all anew, and measures what each costs
 # make bench      times what the program does against the usual ways, and writes benchmarks/results.md
-# Each sets up what it needs first. PYTHON=python3.12 make lab  takes another interpreter.
+# make clean      removes .venv
+# Each sets up what it needs first. PYTHON=python3.12 make lab  takes another interpreter, where there is no .venv yet.
 
 PYTHON ?= python3
 BIN := .venv/bin
-# One lock file for everybody: exact versions, only of what an extra asks for.
+# The lock file fixes the versions; which packages they are of, pyproject.toml and its extras decide.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock
 
 .PHONY: setup lab notebooks test lint bench clean
