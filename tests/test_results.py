@@ -6,8 +6,10 @@ import math
 import re
 import shlex
 import statistics
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mbv2_lib import runs
@@ -87,6 +89,20 @@ def test_the_model_card_and_the_readme_say_what_was_measured(run):
         said += [percent(last["top1"], 1), percent(last["val_top1"], 1), f"--holdout {config['holdout']}"]
     for figure in said:
         assert figure in card, f"{run.name}/README.md: {figure} is missing"
+
+
+@every_run
+def test_the_code_of_the_model_card_gives_probabilities(run, monkeypatch):
+    config, _ = read(run)
+    card = (run / "README.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(re.search(r"## Use\n\n((?: {4}.*\n|\n)+)", card)[1])
+    size = config["size"]
+    assert f"(n, {size}, {size}, 3)" in code
+    monkeypatch.chdir(ROOT)
+    names = {"pictures": np.zeros((2, size, size, 3))}
+    exec(code, names)
+    np.testing.assert_allclose(names["probabilities"].sum(axis=1), 1, rtol=1e-5)
+    assert names["probabilities"].shape == (2, len(names["described"]["class_names"])) == (2, config["classes"])
 
 
 def commands(text):
