@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path as Outline
+from matplotlib.textpath import TextPath
 
 from mbv2_lib import drawings, explorers, folders, plots, shapes100, sweeps, trade_offs
 from mbv2_lib.__main__ import parser
@@ -227,7 +230,7 @@ def test_at_the_ends_of_the_sliders_no_label_leaves_the_page_or_hides_another(na
         figure = explorer.draw(explorer.compute(**settings))
         drawings.png(figure)
         page = figure.bbox
-        boxes = [(text.get_text(), text.get_window_extent()) for text in figure.texts]
+        boxes = [(words, Outline(path.vertices).get_extents()) for words, path in figure.labels]
         for words, box in boxes:
             inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1
             assert inside, f"{words!r} leaves the page at {settings}: {box}"
@@ -235,6 +238,29 @@ def test_at_the_ends_of_the_sliders_no_label_leaves_the_page_or_hides_another(na
             across = min(first.x1, second.x1) - max(first.x0, second.x0)
             along = min(first.y1, second.y1) - max(first.y0, second.y0)
             assert across < 1 or along < 3, f"{one!r} and {other!r} overlap at {settings}"
+
+
+@pytest.mark.parametrize("weight, style", [("normal", "normal"), ("bold", "normal"), ("normal", "italic")])
+def test_letters_are_those_of_matplotlib(weight, style):
+    """All but their kerning, which moves a letter by some hundredths of its size."""
+    words = "Øre 3×3, 65.4% ± 0.2, quickly jumping"
+    theirs = TextPath((0, 0), words, 1, FontProperties(weight=weight, style=style))
+    vertices, codes, width = drawings.outline(words, weight, style)
+    np.testing.assert_array_equal(codes, theirs.codes)
+    np.testing.assert_allclose(vertices, theirs.vertices, atol=0.1)
+    assert 0 <= width - vertices[:, 0].max() < 0.2
+
+
+@pytest.mark.parametrize("across, along", [("center", "center"), ("left", "center"), ("right", "top")])
+@pytest.mark.parametrize("words", ["likely jumping", "likely jumping\nglyphs"])
+def test_words_stand_where_matplotlib_would_write_them(words, across, along):
+    ours, theirs = drawings.Page(400, 80), drawings.Page(400, 80)
+    ours.write(200, 40, words, 10, ha=across, va=along)
+    theirs.text(200, 40, words, fontsize=10, transform=theirs.pixels, ha=across, va=along)
+    ink = [np.argwhere(cv2.imdecode(np.frombuffer(drawings.png(page), np.uint8), 0) < 160) for page in (ours, theirs)]
+    ends = [[places.min(axis=0), places.max(axis=0)] for places in ink]
+    np.testing.assert_allclose(*ends, atol=2)  # pixels; above a block of lines, matplotlib leaves half a gap
+    assert [line for line, _ in ours.labels] == words.split("\n")
 
 
 def test_a_dollar_in_a_class_name_begins_no_formula():

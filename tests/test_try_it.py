@@ -9,6 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from matplotlib.path import Path as Outline
 from PIL import Image, ImageOps
 
 from mbv2_lib import drawings, shapes100, try_it
@@ -204,7 +205,7 @@ def test_no_label_leaves_the_page_or_hides_another():
     for found in (try_it.Tried("it", noise(2000, 1999), noise(224, 224), answers), try_it.Tried("it", problem="x")):
         page = drawings.tried(found)
         drawings.png(page)
-        boxes = [text.get_window_extent() for text in page.texts]
+        boxes = [Outline(path.vertices).get_extents() for _, path in page.labels]
         assert all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= page.bbox.x1 and b.y1 <= page.bbox.y1 for b in boxes)
         for one, other in itertools.combinations(boxes, 2):
             across, along = (
