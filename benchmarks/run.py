@@ -21,6 +21,7 @@ SCRIPTS = (
     "input_pipeline",
     "costs",
     "explorer_latency",
+    "browser_latency",
     "memory",
     "step_profile",
     "scaling",

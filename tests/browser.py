@@ -12,6 +12,9 @@ import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 REQUIRED = os.environ.get("MBV2_BROWSER_REQUIRED") == "1"
 ARGUMENTS = (
@@ -23,6 +26,42 @@ ARGUMENTS = (
     "--no-first-run",
 )
 SECONDS = 1000  # as many of Playwright's units
+ALL_EXPLORERS = "notebooks/explorers.ipynb"  # made here: a cell that prepares, one for each explorer, and a slow one
+EXPLORERS = {
+    "block": "explorers.block_explorer()",
+    "network": "explorers.network_explorer()",
+    "relu": "explorers.relu_explorer()",
+    "resize": "explorers.resize_explorer(pictures[0])",
+    "mistake": "explorers.mistake_explorer(pictures, labels, probabilities, shapes100.CLASSES)",
+    "quantization": "explorers.quantization_explorer(kernel)",
+    "picture": "try_it.picture_explorer(models, samples)",
+    "design": "explorers.design_explorer()",
+}
+PREPARATION = """
+import numpy as np
+
+from mbv2_lib import explorers, shapes100, try_it
+from mbv2_lib.inference import PortableModel
+
+pictures, labels = shapes100.draw(10)
+probabilities = np.random.default_rng(0).dirichlet(np.full(100, 0.05), len(labels))
+kernel = np.random.default_rng(0).standard_normal((3, 3, 96)) * np.geomspace(0.02, 1, 96)
+described = {"classes": ["red", "green", "blue"], "size": 32}
+colours = PortableModel(described, lambda picture: picture.mean(axis=(1, 2)) / picture.mean(axis=(1, 2)).sum())
+models = {"float32": colours, "int8": colours}
+samples = {"gold": np.full((9, 9, 3), (212, 175, 55), np.uint8), "forest": np.full((9, 9, 3), (34, 139, 34), np.uint8)}
+"""
+SLOW = 0.5  # seconds that the explorer of this cell takes to compute
+SLOW_EXPLORER = f"""
+import time
+
+def slowly(stride):
+    time.sleep({SLOW})
+    return explorers.compare_blocks(strides=stride)
+
+strides = {{"stride": explorers.whole("Stride", "", 1, 1, 2)}}
+explorers.Explorer(strides, slowly, explorers.drawings.block, explorers.block_words)
+"""
 
 
 def missing():
@@ -95,10 +134,13 @@ def _wait_until_it_answers(address, server, log, seconds=90):
 
 
 def copy_of_the_notebooks(source, root):
-    """Lay notebooks/ and links to the data under `root`, so that a run changes nothing in the repository."""
+    """Lay notebooks/, ALL_EXPLORERS and a link to the data under `root`: a run changes nothing in the repository."""
     shutil.copytree(source / "notebooks", root / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     (root / "data").symlink_to(source / "data")
     (root / "runs").mkdir()
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = map(new_code_cell, [PREPARATION.strip(), *EXPLORERS.values(), SLOW_EXPLORER.strip()])
+    nbformat.write(new_notebook(cells=list(cells), metadata=kernel), root / ALL_EXPLORERS)
 
 
 class LabPage:
