@@ -48,8 +48,10 @@ def run(path, folder):
         "XDG_CACHE_HOME": str(folder / "cache"),  # nor does it find what was fetched before
         "KERAS_HOME": str(folder / "keras"),
         "MPLCONFIGDIR": matplotlib.get_cachedir(),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # those that are installed for all else take seconds to load
     }
-    options = "--nbval --nbval-current-env --nbval-kernel-startup-timeout=300 -p no:cacheprovider --color=no -qx"
+    options = "-p nbval.plugin --nbval --nbval-current-env --nbval-kernel-startup-timeout=300"
+    options += " -p no:cacheprovider --color=no -qx"
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", *options.split(), "--rootdir", folder, copied],
         cwd=folder,
