@@ -1,7 +1,7 @@
 """The explorers' figures: data to a matplotlib Figure, on a page measured in pixels.
 
-Drawn at every step of a slider, and so made to be fast: no axes, places set by hand, shapes of a kind in one artist,
-letters read from the font once.
+Drawn at every step of a slider, and so made to be fast: no axes, places set by hand, shapes of a kind in one artist, a
+line of words in one more, and each letter read from the font once.
 """
 
 import textwrap
@@ -23,26 +23,33 @@ from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 
 from mbv2_lib.architecture import ROWS
 from mbv2_lib.costs import PUBLISHED_RESULTS
-from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK, spaced
+from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK
 from mbv2_lib.trade_offs import pareto_front
 
 INK, GREY, LIGHT, PALE = "#222222", "#666666", "#a9a9a9", "#e4e4e4"
 DPI = 100
-ABOVE, BELOW, APART = 0.76, 0.24, 1.2  # tallest letter, deepest letter, line to line; in sizes of the font
+ABOVE, BELOW, APART = 0.76, 0.24, 1.2  # tallest plain letter, deepest one, line to line; in sizes of the font
 
 
 @cache
 def glyph(character, weight, style):
-    """The outline of a character of size 1, as (vertices, codes), and where the next character begins."""
+    """The outline of a character of size 1, as (vertices, codes), and where the next character begins.
+
+    One that the font does not have is drawn as the font's empty box.
+    """
     font = get_font(findfont(FontProperties(weight=weight, style=style)))
     font.set_size(1000, 72)
-    advance = font.load_char(ord(character), LoadFlags.NO_HINTING).linearHoriAdvance / 2**16
+    index = font.get_char_index(ord(character))
+    advance = font.load_glyph(index, LoadFlags.NO_HINTING).linearHoriAdvance / 2**16
     vertices, codes = font.get_path()
     return vertices / 1000, codes, advance / 1000
 
 
 def outline(line, weight="normal", style="normal"):
-    """The outline of a line of text of size 1 from (0, 0) to the right, as (vertices, codes), and its width."""
+    """The outline of a line of text of size 1 from (0, 0) to the right, as (vertices, codes), and its width.
+
+    Without kerning: no pair of letters stands closer than others.
+    """
     vertices, codes, width = [np.empty((0, 2))], [np.empty(0, np.uint8)], 0
     for character in line:
         shape, kinds, advance = glyph(character, weight, style)
@@ -58,19 +65,20 @@ class Page(Figure):
     def __init__(self, width, height):
         super().__init__(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
         self.pixels = Affine2D().scale(1 / DPI) + self.dpi_scale_trans
-        self.labels = []  # all words, each line with its outline
+        self.labels = []  # each line of words with its outline, for tests
 
     def write(self, x, y, words, size=9, colour=INK, ha="center", va="center", **looks):
         """Text whose middle (both ways, unless told otherwise: ha left or right, va top) is at (x, y)."""
         size, lines = size * DPI / 72, words.split("\n")
         tall = ABOVE + BELOW + APART * (len(lines) - 1)
-        top = y if va == "top" else y + size * tall / 2
+        top = y + size * tall * {"top": 0, "center": 0.5}[va]
         for place, line in enumerate(lines):
             vertices, codes, width = outline(line, **looks)
             left = x - size * width * {"left": 0, "center": 0.5, "right": 1}[ha]
             base = round(top - size * (ABOVE + APART * place))  # between two rows of pixels, letters blur
-            self.labels.append((line, Path(size * vertices + (left, base), codes)))
-            self.add_artist(PathPatch(self.labels[-1][1], fc=colour, lw=0, transform=self.pixels, zorder=3))
+            path = Path(size * vertices + (left, base), codes)
+            self.add_artist(PathPatch(path, fc=colour, lw=0, transform=self.pixels, zorder=3))
+            self.labels.append((line, path))
 
     def fill(self, polygons, colours, **looks):
         """Polygons, each a list of corners (x, y)."""
@@ -468,18 +476,18 @@ def mistakes(found):
     found: `explorers.Mistakes`.
     """
     page = Page(860, 350)
-    page.write(10, 334, f"{spaced(found.name)}: {found.count} pictures, taken for", 10, ha="left")
+    page.write(10, 334, f"{found.name.replace('_', ' ')}: {found.count} pictures, taken for", 10, ha="left")
     rows = [(found.name, found.right), *found.taken_for[:8]]
     bars = [(168, 290 - 35 * row, 150 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
     page.boxes(bars, [BLUE] + [ORANGE] * (len(rows) - 1))
     for (name, count), (left, bottom, length, _) in zip(rows, bars, strict=True):
-        page.write(160, bottom + 10, spaced(name), ha="right")
+        page.write(160, bottom + 10, name.replace("_", " "), ha="right")
         page.write(left + length + 6, bottom + 10, f"{count}", ha="left")
     page.write(385, 334, "the most confident mistakes", 10, ha="left")
     for place, (picture, answer, confidence) in enumerate(found.pictures):
         left, bottom = 385 + 120 * (place % 4), 210 - 162 * (place // 4)
         page.photograph(picture, left, bottom, 106)
-        caption = f"{textwrap.fill(spaced(answer), 17)}\n{confidence:.0%} sure"
+        caption = f"{textwrap.fill(answer.replace('_', ' '), 17)}\n{confidence:.0%} sure"
         page.write(left + 53, bottom - 4, caption, 8, va="top")
     if not found.pictures:
         page.write(385, 300, "none", 10, GREY, ha="left")
@@ -506,7 +514,7 @@ def tried(found):
         bars = [(582, top - 32 - 24 * line, 200 * share, 16) for line, (_, share) in enumerate(answer.top)]
         page.boxes(bars, colour)
         for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
-            words = textwrap.shorten(spaced(name), 24, placeholder=" ...")
+            words = textwrap.shorten(name.replace("_", " "), 24, placeholder=" ...")
             page.write(left - 8, bottom + 7, words, ha="right")
             page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
     return page

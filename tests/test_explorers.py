@@ -230,19 +230,19 @@ def test_at_the_ends_of_the_sliders_no_label_leaves_the_page_or_hides_another(na
         figure = explorer.draw(explorer.compute(**settings))
         drawings.png(figure)
         page = figure.bbox
-        boxes = [(words, Outline(path.vertices).get_extents()) for words, path in figure.labels]
+        boxes = [(words, Outline(path.vertices).get_extents()) for words, path in figure.labels]  # control points, too
         for words, box in boxes:
             inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= page.x1 and box.y1 <= page.y1
             assert inside, f"{words!r} leaves the page at {settings}: {box}"
         for (one, first), (other, second) in itertools.combinations(boxes, 2):
             across = min(first.x1, second.x1) - max(first.x0, second.x0)
             along = min(first.y1, second.y1) - max(first.y0, second.y0)
-            assert across < 1 or along < 3, f"{one!r} and {other!r} overlap at {settings}"
+            assert across <= 0 or along <= 0, f"{one!r} and {other!r} overlap at {settings}"
 
 
 @pytest.mark.parametrize("weight, style", [("normal", "normal"), ("bold", "normal"), ("normal", "italic")])
 def test_letters_are_those_of_matplotlib(weight, style):
-    """All but their kerning, which moves a letter by some hundredths of its size."""
+    """All but their kerning, which here moves the last letter by less than a tenth of its size."""
     words = "Øre 3×3, 65.4% ± 0.2, quickly jumping"
     theirs = TextPath((0, 0), words, 1, FontProperties(weight=weight, style=style))
     vertices, codes, width = drawings.outline(words, weight, style)
@@ -263,11 +263,21 @@ def test_words_stand_where_matplotlib_would_write_them(words, across, along):
     assert [line for line, _ in ours.labels] == words.split("\n")
 
 
+@pytest.mark.parametrize("name", ["猫", "a猫\tb", "🐈", ""])
+def test_a_class_name_of_letters_that_the_font_lacks_is_drawn(name):
+    drawings.glyph.cache_clear()  # what matplotlib did before with the font can help or harm
+    found = explorers.mistakes_of(name, PICTURES[:1], [0], np.array([[0.2, 0.8]]), [name, "dog"])
+    page = drawings.mistakes(found)
+    drawings.png(page)
+    assert name in [line for line, _ in page.labels]
+
+
 def test_a_dollar_in_a_class_name_begins_no_formula():
     names, wrong = ["a_$^$_b", "c", "d"], np.array([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
+    for label in (0, 1):
+        page = drawings.mistakes(explorers.mistakes_of(names[label], PICTURES[:2], [label] * 2, wrong, names))
+        assert sum("a $^$ b" in line for line, _ in page.labels) >= 2
     figures = [
-        drawings.mistakes(explorers.mistakes_of(names[0], PICTURES[:2], [0, 0], wrong, names)),
-        drawings.mistakes(explorers.mistakes_of(names[1], PICTURES[:2], [1, 1], wrong, names)),
         plots.answers(PICTURES[:2], [0, 1], wrong, names),
         plots.gallery(PICTURES[:2], names[:2]),
         plots.confusions(np.eye(3), names),
