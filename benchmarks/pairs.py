@@ -5,6 +5,7 @@ same minutes, so their ratio is worth more than either time.
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 from statistics import median
@@ -64,6 +65,11 @@ def compare(what, ours, theirs, amount=1, their_amount=None, unit="images/s", at
 def spread(values):
     """Median, least and greatest of some values."""
     return {"median": median(values), "low": min(values), "high": max(values)}
+
+
+def late(values):
+    """The value that 95 of 100 do not exceed."""
+    return sorted(values)[math.ceil(0.95 * len(values)) - 1]
 
 
 def shown(values):

@@ -1,4 +1,4 @@
-"""JupyterLab and a browser for `test_browser.py`: both started here, in folders of their own, and ended here."""
+"""JupyterLab and a browser for tests and a benchmark: both started here, in folders of their own, and ended here."""
 
 import os
 import secrets
@@ -51,7 +51,7 @@ colours = PortableModel(described, lambda picture: picture.mean(axis=(1, 2)) / p
 models = {"float32": colours, "int8": colours}
 samples = {"gold": np.full((9, 9, 3), (212, 175, 55), np.uint8), "forest": np.full((9, 9, 3), (34, 139, 34), np.uint8)}
 """
-SLOW = 0.5  # seconds that the explorer of this cell takes to compute
+SLOW = 0.5  # seconds that the slow explorer takes to compute
 SLOW_EXPLORER = f"""
 import time
 
@@ -62,6 +62,7 @@ def slowly(stride):
 strides = {{"stride": explorers.whole("Stride", "", 1, 1, 2)}}
 explorers.Explorer(strides, slowly, explorers.drawings.block, explorers.block_words)
 """
+CELLS = {name: cell for cell, name in enumerate([*EXPLORERS, "slow"], start=1)}  # in ALL_EXPLORERS
 
 
 def missing():
@@ -246,7 +247,7 @@ class ExplorerOnPage:
         return self.timed(lambda: self.place.get_by_role("combobox", name=name, exact=True).select_option(option))
 
     def timed(self, move):
-        """Milliseconds from the first event of `move` in the browser to the last change of picture and text."""
+        """Milliseconds from the first event of `move` in the browser until picture and text have both changed."""
         self.page.evaluate("clock.ready()")
         move()
         self.page.wait_for_function("clock.done()", timeout=20 * SECONDS, polling=10)

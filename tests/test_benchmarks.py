@@ -63,6 +63,19 @@ def test_a_drawing_is_made_with_its_table(name, count, tmp_path):
         assert 5_000 < (tmp_path / picture).stat().st_size < 150_000
 
 
+def test_where_there_is_no_browser_its_benchmark_says_so(tmp_path, monkeypatch):
+    import browser_latency
+
+    monkeypatch.setattr(browser_latency.browsing, "missing", lambda: "no chromium on the PATH")
+    assert tiny("browser_latency", tmp_path)["text"] == "Not measured: no chromium on the PATH"
+
+
+def test_95_of_100_values_are_not_above_the_late_one():
+    from pairs import late
+
+    assert late(range(1, 101)) == 95 and late([3, 1, 2]) == 3 and late(range(1, 12)) == 11
+
+
 def test_works_are_timed_by_turns():
     from pairs import alternate, compare
 

@@ -61,10 +61,10 @@ def test_a_notebook_runs_and_its_sliders_answer(chromium, lab, number):
     notebook.close()
 
 
-@pytest.mark.parametrize("cell", range(1, len(browsing.EXPLORERS) + 1), ids=list(browsing.EXPLORERS))
-def test_a_move_shows_and_the_page_stays(all_explorers, cell):
+@pytest.mark.parametrize("name", browsing.EXPLORERS)
+def test_a_move_shows_and_the_page_stays(all_explorers, name):
     assert all_explorers.errors() == []
-    expect_a_move_to_show(all_explorers, all_explorers.explorer(cell))
+    expect_a_move_to_show(all_explorers, all_explorers.explorer(browsing.CELLS[name]))
 
 
 def expect_a_move_to_show(notebook, explorer):
@@ -96,7 +96,7 @@ def moves_of(explorer):
 
 
 def test_a_picture_file_is_uploaded_and_answered_and_a_broken_one_gets_a_sentence(all_explorers, tmp_path):
-    explorer = all_explorers.explorer(1 + list(browsing.EXPLORERS).index("picture"))
+    explorer = all_explorers.explorer(browsing.CELLS["picture"])
     picture, broken = tmp_path / "mine.png", tmp_path / "broken.png"
     picture.write_bytes(cv2.imencode(".png", np.full((30, 90, 3), (10, 60, 200), np.uint8))[1].tobytes())
     broken.write_bytes(picture.read_bytes()[:60])
@@ -110,7 +110,7 @@ def test_a_picture_file_is_uploaded_and_answered_and_a_broken_one_gets_a_sentenc
 
 
 def test_controls_have_names_and_say_where_they_stand(all_explorers):
-    network = all_explorers.explorer(2)
+    network = all_explorers.explorer(browsing.CELLS["network"])
     assert network.sliders() == ["Width", "Expansion", "Resolution", "Classes"]
     assert network.slider("Classes").get_attribute("aria-valuetext") == "1000"
     network.press("Width", "Home")
@@ -118,11 +118,11 @@ def test_controls_have_names_and_say_where_they_stand(all_explorers):
     network.press("Width", "ArrowRight")
     assert network.slider("Width").get_attribute("aria-valuetext") == "0.40"
     assert "Width 0.40" in network.words.inner_text()
-    assert all_explorers.explorer(5).place.get_by_role("combobox", name="Class").count() == 1
+    assert all_explorers.explorer(browsing.CELLS["mistake"]).place.get_by_role("combobox", name="Class").count() == 1
 
 
 def test_a_press_writes_a_command_into_a_field_with_a_name(all_explorers):
-    design = all_explorers.explorer(1 + list(browsing.EXPLORERS).index("design"))
+    design = all_explorers.explorer(browsing.CELLS["design"])
     design.press("MAdds", "End")
     field = design.place.get_by_role("textbox", name="Command", exact=True)
     design.place.get_by_role("button", name="Write the command").click()
@@ -132,7 +132,7 @@ def test_a_press_writes_a_command_into_a_field_with_a_name(all_explorers):
 
 
 def test_arrow_keys_stay_with_the_slider(all_explorers):
-    block = all_explorers.explorer(1)
+    block = all_explorers.explorer(browsing.CELLS["block"])
     start = block.slider("Expansion").get_attribute("aria-valuenow")
     for key in ("ArrowRight", "ArrowLeft", "ArrowRight", "ArrowLeft"):
         block.press("Expansion", key)
@@ -141,7 +141,7 @@ def test_arrow_keys_stay_with_the_slider(all_explorers):
 
 
 def test_dragging_ends_on_what_the_slider_says(all_explorers):
-    network = all_explorers.explorer(2)
+    network = all_explorers.explorer(browsing.CELLS["network"])
     network.press("Width", "Home")
     network.drag("Width", 0.0, 0.6)
     all_explorers.page.wait_for_function(
@@ -153,28 +153,29 @@ def test_dragging_ends_on_what_the_slider_says(all_explorers):
 
 
 def test_a_move_is_timed_from_the_hand_to_the_picture(all_explorers):
-    """How long a move takes, `make bench` says. That its clock runs while the picture is made, is shown here."""
-    slow = all_explorers.explorer(1 + len(browsing.EXPLORERS))
+    """How long a move takes, `make bench` says. That its clock runs while the picture is computed, is shown here."""
+    slow = all_explorers.explorer(browsing.CELLS["slow"])
     start = time.perf_counter()
     took = slow.press("Stride", "ArrowRight")
     assert browsing.SLOW <= took / browsing.SECONDS <= time.perf_counter() - start
 
 
-def test_the_benchmark_of_moves_measures_sliders_and_lists(all_explorers, monkeypatch):
+@pytest.mark.parametrize("name", ["network", "mistake"])
+def test_the_benchmark_times_every_move_of_a_slider_or_a_list(all_explorers, monkeypatch, name):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import browser_latency
 
-    text = browser_latency.measured(all_explorers, 1, ["network", "mistake"])
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("| ")][2:] == ["network", "mistake", "all"]
+    took = browser_latency.moves(all_explorers.explorer(browsing.CELLS[name]), rounds=1)
+    assert len(took) == 11 and all(0 < milliseconds < 20 * browsing.SECONDS for milliseconds in took)
 
 
 @pytest.mark.skipif("MBV2_SCREENSHOTS" not in os.environ, reason="MBV2_SCREENSHOTS names no folder")
-@pytest.mark.parametrize("cell, name", [(1, "block"), (2, "network")])
-def test_screenshots_are_light(chromium, lab, cell, name):
+@pytest.mark.parametrize("name", ["block", "network"])
+def test_screenshots_are_light(chromium, lab, name):
     notebook = browsing.LabPage(chromium, lab.format(browsing.ALL_EXPLORERS))
     notebook.run_all()
     path = Path(os.environ["MBV2_SCREENSHOTS"]) / f"{name}_explorer.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    notebook.explorer(cell).place.screenshot(path=path)
+    notebook.explorer(browsing.CELLS[name]).place.screenshot(path=path)
     notebook.close()
     assert path.stat().st_size <= 150_000
