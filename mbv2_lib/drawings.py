@@ -23,7 +23,7 @@ from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 
 from mbv2_lib.architecture import ROWS
 from mbv2_lib.costs import PUBLISHED_RESULTS
-from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK
+from mbv2_lib.plots import BLUE, GREEN, ORANGE, PINK, spaced
 from mbv2_lib.trade_offs import pareto_front
 
 INK, GREY, LIGHT, PALE = "#222222", "#666666", "#a9a9a9", "#e4e4e4"
@@ -476,18 +476,18 @@ def mistakes(found):
     found: `explorers.Mistakes`.
     """
     page = Page(860, 350)
-    page.write(10, 334, f"{found.name.replace('_', ' ')}: {found.count} pictures, taken for", 10, ha="left")
+    page.write(10, 334, f"{spaced(found.name)}: {found.count} pictures, taken for", 10, ha="left")
     rows = [(found.name, found.right), *found.taken_for[:8]]
     bars = [(168, 290 - 35 * row, 150 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
     page.boxes(bars, [BLUE] + [ORANGE] * (len(rows) - 1))
     for (name, count), (left, bottom, length, _) in zip(rows, bars, strict=True):
-        page.write(160, bottom + 10, name.replace("_", " "), ha="right")
+        page.write(160, bottom + 10, spaced(name), ha="right")
         page.write(left + length + 6, bottom + 10, f"{count}", ha="left")
     page.write(385, 334, "the most confident mistakes", 10, ha="left")
     for place, (picture, answer, confidence) in enumerate(found.pictures):
         left, bottom = 385 + 120 * (place % 4), 210 - 162 * (place // 4)
         page.photograph(picture, left, bottom, 106)
-        caption = f"{textwrap.fill(answer.replace('_', ' '), 17)}\n{confidence:.0%} sure"
+        caption = f"{textwrap.fill(spaced(answer), 17)}\n{confidence:.0%} sure"
         page.write(left + 53, bottom - 4, caption, 8, va="top")
     if not found.pictures:
         page.write(385, 300, "none", 10, GREY, ha="left")
@@ -514,7 +514,7 @@ def tried(found):
         bars = [(582, top - 32 - 24 * line, 200 * share, 16) for line, (_, share) in enumerate(answer.top)]
         page.boxes(bars, colour)
         for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
-            words = textwrap.shorten(name.replace("_", " "), 24, placeholder=" ...")
+            words = textwrap.shorten(spaced(name), 24, placeholder=" ...")
             page.write(left - 8, bottom + 7, words, ha="right")
             page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
     return page

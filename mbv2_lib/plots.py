@@ -219,11 +219,11 @@ def answers(pictures, labels, probabilities, classes):
     for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
         likeliest = np.argsort(-row, kind="stable")[:top]
         above.imshow(picture)
-        above.set_title(spaced(classes[label]), fontsize=9)
+        above.set_title(escaped(classes[label]), fontsize=9)
         colours = ["#99C7E0" if index == label else "0.85" for index in likeliest]
         below.barh(range(top), row[likeliest], color=colours)
         for line, index in enumerate(likeliest):
-            words = f"{spaced(classes[index])} {row[index]:.0%}"
+            words = f"{escaped(classes[index])} {row[index]:.0%}"
             below.text(0.02, line, words, va="center", fontsize=8)
         below.set(xlim=(0, 1), ylim=(top - 0.5, -0.5))
         above.axis("off")
@@ -283,7 +283,7 @@ def memory(megabytes):
 def gallery(pictures, titles, columns=8):
     """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines."""
     rows, letters = -(-len(titles) // columns), 104 // columns  # of a line above a picture
-    titles = ["\n".join(textwrap.fill(spaced(line), letters) for line in title.split("\n")) for title in titles]
+    titles = ["\n".join(textwrap.fill(escaped(line), letters) for line in title.split("\n")) for title in titles]
     figure = Figure(figsize=(9, rows * (9 / columns + 0.42)), layout="constrained")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
@@ -303,7 +303,7 @@ def superclasses(pictures, classes, members):
     axes.axis("off")
     for number, (superclass, names) in enumerate(members.items()):
         left, top = 8 + 424 * (number % 2), 124 * (number // 2)
-        axes.text(left, top + 14, spaced(superclass), fontsize=10, weight="bold", color=BLUE)
+        axes.text(left, top + 14, escaped(superclass), fontsize=10, weight="bold", color=BLUE)
         for place, name in enumerate(names):
             x = left + 82 * place
             picture = pictures[list(classes).index(name)]
@@ -354,7 +354,7 @@ def confusions(confusion, names):
     mistakes = percent[~np.eye(len(percent), dtype=bool)]
     figure, axes = _panels((8.2, 6.8))
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
-    names = [spaced(name) for name in names]
+    names = [escaped(name) for name in names]
     colours = {"cmap": "Blues", "vmin": 0, "vmax": mistakes.max()}  # the diagonal would wash out what is asked for
     bar = {"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"}
     looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
@@ -375,7 +375,7 @@ def class_bars(accuracy, errors, names, most=10):
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]  # nan stands last
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
     for axes, (title, rows, colour) in zip(panels, parts, strict=True):
-        axes.barh([spaced(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
+        axes.barh([escaped(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
         reach = 2 * errors[rows], np.minimum(2 * errors[rows], 1 - accuracy[rows])  # nobody is right on more than all
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=reach, fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
@@ -574,5 +574,10 @@ def latencies(milliseconds):
 
 
 def spaced(name):
-    """A class name as words of a figure, where a plain $ would begin a formula."""
-    return name.replace("_", " ").replace("$", r"\$")
+    """A class name as words."""
+    return name.replace("_", " ")
+
+
+def escaped(name):
+    """A class name as words of a figure with axes, where a plain $ would begin a formula."""
+    return spaced(name).replace("$", r"\$")

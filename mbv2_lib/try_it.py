@@ -9,6 +9,7 @@ from ipywidgets import Dropdown, FileUpload, Layout
 from mbv2_lib import drawings, inference, pictures
 from mbv2_lib.explorers import LOOKS, Explorer
 from mbv2_lib.files import UserError
+from mbv2_lib.plots import spaced
 from mbv2_lib.quiet import quiet
 
 UPLOADED = "my own picture"  # stands in the list of samples for what was uploaded
@@ -58,7 +59,7 @@ def words(found):
     if found.problem:
         return escape(found.problem)
     lines = [
-        f"{answer.model} says {escape(answer.top[0][0].replace('_', ' '))}, {answer.top[0][1]:.1%} sure, in "
+        f"{answer.model} says {escape(spaced(answer.top[0][0]))}, {answer.top[0][1]:.1%} sure, in "
         f"{answer.milliseconds:.2f} ms"
         for answer in found.answers
     ]
