@@ -143,8 +143,9 @@ def expect_same_pictures(out, settings):
     """Raise UserError where `out` holds pictures of other settings: a mixture would look like a data set."""
     manifest = read_manifest(out)
     if manifest is None:
-        if any((out / split).exists() for split in SPLITS):
-            raise UserError(f"{out}: expected a new folder, found pictures without a manifest; choose another --out")
+        found = [name for name in (*SPLITS, "manifest.json") if (out / name).exists()]
+        if found:
+            raise UserError(f"{out}: expected a new folder, found another's {found[0]} in it; choose another --out")
         return
     differing = [key for key in settings if manifest.get(key) != settings[key]]
     if differing:

@@ -218,8 +218,15 @@ def test_pictures_of_other_settings_are_never_mixed(tmp_path, change):
 
 def test_a_folder_of_somebody_elses_pictures_is_left_alone(tmp_path):
     (tmp_path / "train" / "cats").mkdir(parents=True)
-    with pytest.raises(UserError, match="without a manifest"):
+    with pytest.raises(UserError, match="expected a new folder, found another's train in it"):
         write(tmp_path)
+
+
+def test_the_manifest_of_another_program_is_left_alone(tmp_path):
+    (tmp_path / "manifest.json").write_text(theirs := '{"name": "an extension of a browser"}')
+    with pytest.raises(UserError, match="expected a new folder, found another's manifest.json in it"):
+        write(tmp_path)
+    assert (tmp_path / "manifest.json").read_text() == theirs and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_rule_that_is_none_is_named_and_leaves_nothing(tmp_path):
@@ -352,3 +359,18 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path, monkeypatc
     write(tmp_path, progress=True)
     assert "\r" not in screen.getvalue()
     assert "16 of 16 images" in screen.getvalue().splitlines()[-1] and "left" in screen.getvalue()
+
+
+def test_size_interpolation_and_quality_reach_the_files(tmp_path):
+    picture = random_images(1)
+    settings = {"size": 48, "interpolation": "nearest", "quality": 30}
+    folders.write_folders(tmp_path, {"train": (picture, [0])}, ["a"], progress=False, **settings)
+    small = cv2.resize(picture[0, ..., ::-1], (48, 48), interpolation=cv2.INTER_NEAREST)
+    _, expected = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 30])
+    assert (tmp_path / "train/a/a_00000.jpg").read_bytes() == expected.tobytes()
+
+
+def test_other_labels_make_another_digest():
+    pictures = np.zeros((2, 4, 4, 3), np.uint8)
+    one, other = (folders.content_digest({"train": (pictures, labels)}) for labels in ([0, 1], [1, 0]))
+    assert one != other
