@@ -81,8 +81,6 @@ def picture_explorer(models, samples):
             accept="image/*", description="Upload", tooltip="A JPEG, PNG or BMP file of any size", layout=Layout()
         ),
     }
-    # Before the explorer listens: a new file is shown at once, and not first the sample that is still chosen.
-    controls["upload"].observe(lambda change: controls["sample"].set_trait("value", UPLOADED), names="value")
 
     def compute(sample, upload):
         if sample != UPLOADED:
@@ -91,4 +89,15 @@ def picture_explorer(models, samples):
             return Tried(sample, problem="Nothing is uploaded yet: press Upload, and choose a picture file.")
         return ask_about_file(models, bytes(upload[0]["content"]), upload[0]["name"])
 
-    return Explorer(controls, compute, drawings.tried, words)
+    explorer = Explorer(controls, compute, drawings.tried, words)
+
+    def show(change):
+        if controls["sample"].value == UPLOADED:
+            explorer.renew()
+        else:
+            controls["sample"].value = UPLOADED  # which renews
+
+    # In place of the explorer's own look at it, which would come second and ask all models twice.
+    controls["upload"].unobserve(explorer.renew, names="value")
+    controls["upload"].observe(show, names="value")
+    return explorer

@@ -181,6 +181,15 @@ def test_an_upload_and_a_sample_change_places(explorer):
     assert "another.jpg: " in explorer.words.value
 
 
+def test_a_new_file_is_looked_at_once(explorer, monkeypatch):
+    asked = []
+    ask = try_it.ask_about_file
+    monkeypatch.setattr(try_it, "ask_about_file", lambda *given: asked.append(given) or ask(*given))
+    for count, name in enumerate(("first.png", "second.png"), start=1):
+        upload(explorer, saved(SMOOTH), name)
+        assert len(asked) == count and f"{name}: " in explorer.words.value
+
+
 def test_without_an_upload_the_list_says_how_to_make_one(explorer):
     explorer.controls["sample"].value = try_it.UPLOADED
     assert "Nothing is uploaded yet: press Upload" in explorer.words.value
@@ -220,3 +229,9 @@ def test_it_does_without_tensorflow():
     program = "import sys, mbv2_lib.try_it; print({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_two_models_agree_where_their_likeliest_classes_do():
+    one, other = (try_it.Answer(name, [(found, 1.0)], 1.0) for name, found in (("float32", "a"), ("int8", "b")))
+    assert try_it.words(try_it.Tried("it", answers=(one, one))).endswith("They agree.")
+    assert try_it.words(try_it.Tried("it", answers=(one, other))).endswith("They disagree.")
