@@ -44,7 +44,7 @@ class KeepRun(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         run = Path(self.config.run)
-        with averaged_weights(self.model, self.gatherer, self.batches()):
+        with averaged_weights(self.model, self.gatherer, self.batches):
             probabilities = self.model.predict_split(self.validation, self.config.batch)
             measured = evaluation.evaluate(probabilities, self.validation.labels)
             self.rows.append(self._row(epoch, logs, measured))
@@ -113,8 +113,8 @@ def averaged_weights(learner, gatherer, batches):
     """Inside, `learner` holds the moving average of its weights, where its optimizer keeps one.
 
     The statistics of its batch normalizations belong to the weights as they were: with the averaged ones, a network
-    in the middle of its training answers at chance. They are gathered anew over a few training `batches`, and put
-    back at the end.
+    in the middle of its training answers at chance. They are gathered anew over a few training batches, which
+    `batches()` gives, and put back at the end.
     """
     if not learner.optimizer.use_ema:
         yield
@@ -124,7 +124,7 @@ def averaged_weights(learner, gatherer, batches):
     statistics = [np.asarray(variable) for variable in learner.non_trainable_variables]
     swap.on_test_begin()
     try:
-        gatherer.gather(batches)
+        gatherer.gather(batches())
         yield
     finally:
         swap.on_test_end()
@@ -138,6 +138,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, steps, epochs):
         super().__init__()
         self.steps, self.epochs = steps, epochs
+        self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = tqdm(
@@ -155,4 +156,9 @@ class Progress(keras.callbacks.Callback):
             self.said = now
 
     def on_epoch_end(self, epoch, logs=None):
-        self.bar.close()
+        self.close()
+
+    def close(self):
+        """Take the bar away, also where an error ends the epoch: its line would begin behind the bar."""
+        if self.bar is not None:
+            self.bar.close()

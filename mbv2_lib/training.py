@@ -103,9 +103,10 @@ def steps_between_looks(steps):
 
 
 def devices():
-    """The names of the devices that Keras's backend computes on, such as ["cpu:0"]; accelerators only, if any."""
+    """The names of the devices that train, such as ["cpu:0"]: accelerators only, if any; all of them on JAX alone."""
     everything = keras.distribution.list_devices()
-    return [name for name in everything if not name.startswith("cpu")] or everything
+    found = [name for name in everything if not name.startswith("cpu")] or everything
+    return found if keras.config.backend() == "jax" else found[:1]
 
 
 @contextlib.contextmanager
@@ -163,7 +164,8 @@ def train(config, resume=False, callbacks=()):
 def fit(config, data, learner, plan, done, callbacks):
     """Train the epochs that are not done, and keep each. Raises UserError for what a user can mend."""
     batches = functools.partial(pipeline.training_batches, data.train, plan)
-    with told_in_one_line(config):
+    progress = Progress(plan.steps, config.epochs)
+    with told_in_one_line(config), contextlib.closing(progress):
         learner.fit(
             batches(first_epoch=done),
             steps_per_epoch=plan.steps,
@@ -172,7 +174,7 @@ def fit(config, data, learner, plan, done, callbacks):
             verbose=0,
             shuffle=False,  # the plan has shuffled
             callbacks=[
-                Progress(plan.steps, config.epochs),
+                progress,
                 KeepRun(config, data.validation, batches, done),
                 *callbacks,
             ],
@@ -206,7 +208,7 @@ def share_work_among_devices(config):
     if count == 1 or keras.config.backend() != "jax":
         return 1
     if config.batch % count:
-        raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}")
+        raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}; say one")
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices()))
     return count
 

@@ -1,5 +1,6 @@
 """A run can be killed, stopped, poisoned or run out of disk, and what was whole stays whole; it runs on JAX as well."""
 
+import io
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mbv2_lib import architecture, augmentation, callbacks, evaluation, folders, pipeline, recipes, runs, training
 from mbv2_lib.config import TrainConfig, flag
@@ -74,6 +76,29 @@ def whole_run(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "whole"
     training.train(config_of(data, run, recipe="long"))
     return run
+
+
+def test_the_weights_that_are_kept_are_those_that_were_measured(whole_run, data):
+    config, described = runs.read_config(whole_run)
+    found = training.measure(config, described, data, whole_run / "last.weights.h5")
+    assert found["loss"] == pytest.approx(runs.read_history(whole_run)[-1]["val_loss"], rel=1e-4)
+
+
+def test_an_answer_with_flips_is_the_mean_of_a_picture_and_its_mirror_image(monkeypatch):
+    split = pipeline.Split(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, int))
+    monkeypatch.setattr(training, "open_same_data", lambda *a: pipeline.Data(split, split, ["a", "b"], "digest"))
+    monkeypatch.setattr(training, "trained_network", lambda *a: None)
+    answers = {False: [1.0, 0.0], True: [0.2, 0.8]}
+    monkeypatch.setattr(
+        training.Learner, "predict_split", lambda *a, mirrored=False: np.tile(answers[mirrored], (4, 1))
+    )
+    found = training.measure(TrainConfig(classes=2), {}, "data", "last.weights.h5", flips=True)
+    assert found["loss"] == 0 and found["with_flips"]["loss"] == pytest.approx(-np.log(0.6))
+
+
+def test_the_best_weights_are_another_file_than_the_last(whole_run):
+    assert runs.weights_file(whole_run, "best").name == "best.weights.h5"
+    assert runs.weights_file(whole_run, "last").name == "last.weights.h5"
 
 
 def test_a_run_leaves_what_the_next_command_needs(whole_run):
@@ -155,9 +180,18 @@ class Poison(keras.callbacks.Callback):
             self.model.network.get_layer("classifier").bias.assign(np.full(4, np.nan, "float32"))
 
 
-def test_a_loss_that_is_no_number_in_the_first_epoch_promises_no_weights(data, tmp_path):
+def test_a_loss_that_is_no_number_in_the_first_epoch_promises_no_weights(data, tmp_path, monkeypatch):
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, *given, **settings):
+            super().__init__(*given, **settings | {"disable": False, "file": io.StringIO()})
+            bars.append(self)
+
+    monkeypatch.setattr(callbacks, "tqdm", Bar)
     with pytest.raises(UserError, match=r"epoch 1: the loss is nan at a learning rate of 0\.001; begin another --run"):
         training.train(config_of(data, tmp_path / "run"), callbacks=[Poison(epoch=1)])
+    assert bars and all(bar.disable for bar in bars)  # as tqdm leaves a closed one: the error has a line to itself
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(data, tmp_path):
@@ -305,7 +339,7 @@ def test_averaged_weights_are_measured_with_statistics_of_their_own_and_put_back
         value.assign(value + 1)  # as in the middle of a training, where the weights are elsewhere
     before = [np.array(value) for value in learner.variables]
     gatherer = callbacks.Gatherer(learner)
-    with callbacks.averaged_weights(learner, gatherer, pipeline.training_batches(opened.train, plan)):
+    with callbacks.averaged_weights(learner, gatherer, lambda: pipeline.training_batches(opened.train, plan)):
         inside = [np.array(value) for value in learner.variables]
         for average, value in zip(averages, learner.trainable_variables, strict=True):
             np.testing.assert_allclose(value, average, atol=1e-5)
