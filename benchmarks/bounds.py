@@ -5,7 +5,7 @@ fit in a cache move faster, so the rate is measured for several sizes and looked
 """
 
 import os
-import time
+import timeit
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -35,12 +35,7 @@ class Machine(NamedTuple):
 
 def best_of(work, repeats=7):
     """The shortest of several times, in seconds: a limit is what is possible."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return min(timeit.repeat(work, number=1, repeat=repeats))
 
 
 def measure_machine(side=2048, megabytes=(0.5, 2, 8, 32, 128)):

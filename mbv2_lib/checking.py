@@ -2,7 +2,6 @@
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +30,7 @@ NEAR_BITS = 48
 NEAR_LEVELS = 6
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong with a folder: what kind, one line for the user, and the pictures concerned."""
 
     kind: str
@@ -126,23 +124,18 @@ def check(folder, progress=True):
     findings = layout_problems(folder)
     if any(finding.kind == "layout" for finding in findings):
         raise UserError(findings[0].message)
-    findings += unequal_counts(folder)
+    counts = (read_manifest(folder) or {}).get("counts", {})
     whole = {}
     for split in SPLITS:
-        looks = of_each(look_at, list_images(folder, split)[0], f"reading {split}", progress)
+        paths, _ = list_images(folder, split)
+        if (count := counts.get(split, len(paths))) != len(paths):
+            found = f"{folder}: expected {count} images in {split}/ (manifest.json), found {len(paths)}"
+            mend = "run the same mbv2 prepare again, which writes those that are missing"
+            findings.append(Finding("number of images", f"{found}; {mend}"))
+        looks = of_each(look_at, paths, f"reading {split}", progress)
         findings += [look for look in looks if isinstance(look, Finding)]
         whole[split] = [look for look in looks if isinstance(look, Look)]
     return findings + copies(whole["train"], whole["validation"])
-
-
-def unequal_counts(folder):
-    """Findings where the number of images is not the one that the manifest, if there is one, records."""
-    counts = (read_manifest(folder) or {}).get("counts", {})
-    for split, count in counts.items():
-        found = len(list_images(folder, split)[0])
-        if found != count:
-            message = f"{folder}: expected {count} images in {split}/ (manifest.json), found {found}; run the same mbv2"
-            yield Finding("number of images", f"{message} prepare again, which writes those that are missing")
 
 
 def find_unreadable(paths, progress=True):

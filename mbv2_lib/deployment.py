@@ -86,13 +86,11 @@ def exporting():
     """Quiet, and a UserError for what a user can mend: another backend than TensorFlow, or a full disk."""
     if keras.config.backend() != "tensorflow":
         raise UserError(f"KERAS_BACKEND={keras.config.backend()}: exporting needs TensorFlow; unset KERAS_BACKEND")
-    import tensorflow as tf
-
     try:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (OSError, tf.errors.OpError) as error:
+    except OSError as error:
         raise UserError(
             f"{tempfile.gettempdir()}: the model could not be written there on its way ({error}); free some space, or "
             "set TMPDIR to a folder with more"

@@ -67,6 +67,7 @@ def examine():
     Takes some seconds, since TensorFlow and Keras are started to ask for their devices.
     """
     answers = probe()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # bytes
     return [
         *package_rows(),
         opencv_row(),
@@ -74,7 +75,7 @@ def examine():
         keras_row(answers["keras"]),
         gpu_row(gpus_of_the_driver(), answers["keras"]),
         Row("cores", OK, str(os.cpu_count())),
-        room_row("memory", memory(), 2, "close other programs, or train with a smaller --batch"),
+        room_row("memory", memory, 2, "close other programs, or train with a smaller --batch"),
         room_row("free disk", shutil.disk_usage(".").free, 2, "free some space: the 224 px pictures take 0.6 GB"),
     ]
 
@@ -192,18 +193,8 @@ def gpu_row(present, keras_answer):
 # The machine
 
 
-def memory():
-    """Bytes of memory of this machine; None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
 def room_row(name, found, least, mend):
-    """Row on `found` bytes of memory or disk (None: not known), of which `least` gigabytes are wanted."""
-    if found is None:
-        return Row(name, ABSENT, "not known")
+    """Row on `found` bytes of memory or disk, of which `least` gigabytes are wanted."""
     if found < least * GIGABYTE:
         return Row(name, FAIL, f"{found / GIGABYTE:.1f} GB, expected at least {least} GB", mend)
     return Row(name, OK, f"{found / GIGABYTE:.1f} GB")

@@ -25,10 +25,6 @@ class Exercise(NamedTuple):
     right: Callable
 
 
-class NotAnswered(Exception):
-    """The cell holds its dots still."""
-
-
 def check(name, answer):
     """Print what there is to say of the reader's `answer` (a function) to the exercise `name`."""
     print(verdict(name, answer))
@@ -44,7 +40,7 @@ def verdict(name, answer):
     exercise = find(name)
     try:
         problem = problem_of(exercise, given(answer))
-    except (NotAnswered, NotImplementedError):
+    except NotImplementedError:
         return f'Not answered yet: fill in the dots and run this cell again. hint("{name}") helps.'
     except Exception as error:  # a result that NumPy cannot compare, such as a ragged list
         problem = f"looking at your answer raised {type(error).__name__}: {error}"
@@ -59,7 +55,7 @@ def problem_of(exercise, answer):
         expected = exercise.right(**inputs)
         try:  # by place, for her names for the inputs may differ; on copies, for she may write on them
             found = given(answer(*copy.deepcopy(list(inputs.values()))))
-        except (NotAnswered, NotImplementedError):
+        except NotImplementedError:
             raise
         except Exception as error:
             return f"{told(inputs)}your code raised {type(error).__name__}: {error}"
@@ -78,10 +74,10 @@ def find(name):
 
 
 def given(answer):
-    """`answer`, unless it is (or holds) the dots or None. Raises NotAnswered then."""
+    """`answer`, unless it is (or holds) the dots or None. Raises NotImplementedError then."""
     parts = answer if isinstance(answer, tuple | list) else [answer]
     if any(part is None or part is ... for part in parts):
-        raise NotAnswered
+        raise NotImplementedError
     return answer
 
 

@@ -34,8 +34,9 @@ def decode(data, name):
         raise complaint(name, flaw)
     try:
         encoded = np.frombuffer(data, np.uint8)
-        if may_be_transparent(data):
-            picture = on_white(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+        picture = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if may_be_transparent(data) else None
+        if picture is not None and picture.shape[2:] == (4,):
+            picture = on_white(picture)
         else:
             picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     except (cv2.error, MemoryError):
@@ -75,13 +76,7 @@ def may_be_transparent(data):
 
 
 def on_white(picture):
-    """What OpenCV decoded unchanged, BGRA of 8 or 16 bits, laid on white: uint8 RGB. None stays None."""
-    if picture is None:
-        return None
-    if picture.ndim == 2:  # grey with one transparent grey, whose transparency OpenCV drops
-        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGRA)
-    elif picture.shape[2] == 3:  # nothing is transparent after all: the mark stood in a text
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA)
+    """A picture as OpenCV decodes it unchanged, BGRA of 8 or 16 bits, laid on white: uint8 RGB."""
     values = picture.astype(np.float32) / np.iinfo(picture.dtype).max
     alpha = values[..., 3:]
     return np.round(255 * (values[..., 2::-1] * alpha + 1 - alpha)).astype(np.uint8)

@@ -57,12 +57,12 @@ def open_data(path, holdout=0):
     elif Path(path).is_file() or any(Path(path, inside, "train.bin").is_file() for inside in ("", "cifar-100-binary")):
         data = _of_arrays(*cifar100.load(path), cifar100.CLASSES)
     else:
-        checking.expect_layout(path)
-        splits = [Split(*folders.list_images(path, split)) for split in ("train", "validation")]
+        names = checking.expect_layout(path)
+        splits = [Split(*folders.list_images(path, split)) for split in folders.SPLITS]
         files = [Path(file) for split in splits for file in split.pictures]
         sizes = [file.stat().st_size if file.exists() else 0 for file in files]  # a link to nowhere is named later
-        names = "".join(f"{file.relative_to(path)} {size}\n" for file, size in zip(files, sizes, strict=True))
-        data = Data(*splits, folders.class_names(path), hashlib.sha256(os.fsencode(names)).hexdigest())
+        listed = "".join(f"{file.relative_to(path)} {size}\n" for file, size in zip(files, sizes, strict=True))
+        data = Data(*splits, names, hashlib.sha256(os.fsencode(listed)).hexdigest())
     return set_aside(data, holdout) if holdout else data
 
 
