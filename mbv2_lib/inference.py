@@ -54,7 +54,9 @@ def open_model(path, threads=1):
         raise UserError(f"{path}: expected a model file, found none; `mbv2 export --run DIR` writes one")
     described, run = (_open_onnx if path.suffix.lower() == ".onnx" else _open_litert)(path, threads)
     if not is_label(described):
-        raise UserError(f"{path}: expected a model that `mbv2 export` wrote, found one that does not name its classes")
+        raise UserError(
+            f"{path}: expected a model that `mbv2 export` wrote, found one that names no classes; export it anew"
+        )
     size, classes = described["size"], len(described["classes"])
     try:
         found = np.shape(run(np.zeros((1, size, size, 3), np.uint8)))
@@ -124,7 +126,7 @@ def interpreter_of(path, plain=False, **settings):
             interpreter = found.interpreter(model_path=str(path), **settings)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: expected a LiteRT model, found something else ({error})") from error
+        raise UserError(f"{path}: expected a LiteRT model, found something else ({error}); export it anew") from error
     return interpreter
 
 
@@ -141,7 +143,7 @@ def _open_onnx(path, threads):
             label = json.loads(session.get_modelmeta().custom_metadata_map.get(LABEL, "null"))
         entrance = session.get_inputs()[0].name
     except Exception as error:  # its exceptions share no other class
-        raise UserError(f"{path}: expected an ONNX model, found something else ({error})") from error
+        raise UserError(f"{path}: expected an ONNX model, found something else ({error}); export it anew") from error
     return label, lambda picture: session.run(None, {entrance: picture})[0]
 
 

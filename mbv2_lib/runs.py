@@ -158,7 +158,7 @@ def describe_weights(path):
 def _channels_in(path):
     """The channels that each convolution in a weight file puts out, but the depthwise ones, in order; then classes."""
     if not Path(path).is_file():
-        raise UserError(f"{path}: expected a weight file (.weights.h5), found no such file")
+        raise UserError(f"{path}: expected a weight file (.weights.h5), found no such file; name another")
     try:
         with h5py.File(path) as file:
             layers = file["layers"]
@@ -167,7 +167,9 @@ def _channels_in(path):
             names.sort(key=lambda name: (name.startswith("dense"), int(name.partition("_")[2] or 0)))
             return [layers[name]["vars/0"].shape[-1] for name in names]
     except Exception as error:  # as above
-        raise UserError(f"{path}: expected Keras weights of a MobileNetV2, found something else ({error})") from error
+        raise UserError(
+            f"{path}: expected Keras weights of a MobileNetV2, found something else ({error}); name another file"
+        ) from error
 
 
 def _channels_of(alpha, expansion):

@@ -1,18 +1,21 @@
 """The five commands do the whole job, and a user's mistake gets one line and exit status 2, before any work is lost."""
 
+import ast
 import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from test_cifar100 import binary_files, expect, made_up_records, write
 
-from mbv2_lib import ablations, architecture, config, folders, pipeline, recipes, shapes100, training
-from mbv2_lib.__main__ import main, parser
+from mbv2_lib import ablations, architecture, cifar100, config, folders, pipeline, recipes, shapes100, training
+from mbv2_lib.__main__ import main, parser, report
 from mbv2_lib.files import UserError, read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
 
@@ -399,3 +402,44 @@ def test_names_that_are_no_utf8_are_said_and_kept(tmp_path, capfd):
     names = [os.fsdecode(b"caf\xe9"), "tea"]
     write_json(tmp_path / "names.json", names)
     assert read_json(tmp_path / "names.json") == names
+
+
+def test_cifar100_is_prepared_under_its_own_names(tmp_path, monkeypatch):
+    expect(monkeypatch, records := made_up_records())
+    source = write(tmp_path / "source", binary_files(records))
+    out = tmp_path / "out"
+    assert main(["prepare", "--dataset", "cifar100", "--source", str(source), "--out", str(out), "--size", "8"]) == 0
+    paths, labels = folders.list_images(out, "train")
+    assert [Path(path).parent.name for path in paths] == [cifar100.CLASSES[label] for label in labels]
+    assert np.bincount(labels).tolist() == [2] * 100
+
+
+def test_the_settings_of_prepare_reach_the_pictures(tmp_path):
+    asked = ["--quality", "30", "--interpolation", "area", "--size", "16", "--per-class", "1"]
+    assert main(["prepare", "--dataset", "shapes100", "--out", str(tmp_path / "out"), *asked]) == 0
+    manifest = read_json(tmp_path / "out" / "manifest.json")
+    assert (manifest["quality"], manifest["interpolation"], manifest["size"]) == (30, "area", 16)
+
+
+def test_prepare_and_train_have_the_same_size_where_none_is_said():
+    assert parser().parse_args(["prepare", "--out", "x"]).size == config.TrainConfig(classes=2).size == 224
+
+
+def test_top_1_and_top_5_have_their_own_errors():
+    measured = {"pictures": 9, "data": "x", "weights": "last", "loss": 1.0, "top1": 0.5, "top5": 0.9}
+    told = report(measured | {"top1_standard_error": 0.01, "top5_standard_error": 0.02}).splitlines()
+    assert [line.partition("+- ")[2][:5] for line in told[2:4]] == ["1.00%", "2.00%"]
+
+
+def test_a_message_on_what_was_found_says_how_to_mend_it():
+    """Of read_config's two parts, which have their mend in common, see the line that adds it."""
+    lacking = []
+    for path in sorted(Path(config.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
+                parts = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
+                words = "".join(part for part in parts if isinstance(part, str))
+                if "found" in words and ";" not in words:
+                    lacking.append((path.name, words[:40]))
+    shared = ["expected all settings of a run, found no", "expected class_names and data_digest as "]
+    assert lacking == [("runs.py", words) for words in shared]

@@ -240,7 +240,7 @@ def test_an_onnx_model_of_another_program_is_refused(samples, tmp_path, capfd):
     graph = onnx.helper.make_graph([node], "sum", [one, other], [added])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, tmp_path / "sum.onnx")
-    assert "does not name its classes" in complaint(capfd, "predict", "--model", tmp_path / "sum.onnx", *samples)
+    assert "names no classes" in complaint(capfd, "predict", "--model", tmp_path / "sum.onnx", *samples)
 
 
 def test_a_model_whose_class_names_are_not_as_many_as_its_answers(exported, samples, tmp_path, capfd):
@@ -259,7 +259,7 @@ def test_a_model_whose_label_was_spoilt(label, exported, samples, tmp_path, capf
     content, described = exported[0].read_bytes(), inference.read_label(exported[0])
     model = tmp_path / "spoilt.tflite"
     model.write_bytes(inference.with_label(content[: content.rfind(b"PK\x03\x04")], described | label))
-    assert "does not name its classes" in complaint(capfd, "predict", "--model", model, *samples)
+    assert "names no classes" in complaint(capfd, "predict", "--model", model, *samples)
 
 
 def test_a_missing_runtime_is_named_with_the_way_to_install_it(exported, samples, monkeypatch, capfd):
@@ -378,3 +378,26 @@ def test_names_of_classes_in_any_letters_travel_with_the_file(name, exported, tm
     classes = [name, *described["classes"][1:]]
     path = deployment.write_model(tmp_path / "named.tflite", bare, described | {"classes": classes})
     assert inference.open_model(path).classes == classes
+
+
+def test_a_latency_is_the_median_after_the_warm_up_in_milliseconds(monkeypatch):
+    monkeypatch.setattr(inference.timeit, "repeat", lambda run, number, repeat: [9.0, 0.001, 0.002, 0.9])
+    assert inference.latency(None, repeats=3, warm_up=1) == pytest.approx(2)
+
+
+def test_the_threads_that_were_asked_for_reach_the_runtime(monkeypatch, exported):
+    asked, interpreter_of = [], inference.interpreter_of
+    monkeypatch.setattr(
+        inference, "interpreter_of", lambda path, **how: asked.append(how) or interpreter_of(path, **how)
+    )
+    inference.open_model(exported[0], threads=2)
+    assert asked == [{"num_threads": 2}]
+
+
+def test_the_command_exports_onnx_where_it_is_asked_to(monkeypatch, tmp_path):
+    written = []
+    monkeypatch.setattr(deployment, "to_onnx", lambda network: b"onnx")
+    monkeypatch.setattr(deployment, "write_model", lambda path, content, label: written.append((path.name, content)))
+    monkeypatch.setattr(deployment, "trial", lambda *a: "")
+    deployment.export_run(RUN, tmp_path, None, "last", "onnx", 100)
+    assert written == [("float32.onnx", b"onnx")]
