@@ -104,8 +104,8 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
         assert "--resume" not in words  # no run of another folder is taken for one of this
         folder = Path(words[words.index("--run") + 1])
         folder.mkdir(parents=True)
-        row = dict.fromkeys(runs.COLUMNS, 3.0) | {"epoch": 1, "top1": 0.2, "val_top1": 0.25}
-        runs.write_history(folder, [row])
+        best = dict.fromkeys(runs.COLUMNS, 3.0) | {"epoch": 1, "top1": 0.2, "val_top1": 0.3}
+        runs.write_history(folder, [best, best | {"epoch": 2, "val_top1": 0.25}])  # the last counts
         return subprocess.CompletedProcess(words, 0)
 
     monkeypatch.setattr(sweeps.subprocess, "run", trained)

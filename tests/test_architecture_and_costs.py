@@ -226,3 +226,13 @@ def test_this_wing_never_imports_tensorflow():
     code += "    assert not {'tensorflow', 'keras'} & set(sys.modules), name"
     done = subprocess.run([sys.executable, "-c", code, *WITHOUT_TENSORFLOW], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_published_accuracies_add_up():
+    """Sums by hand over the 22 rows of the authors' table (models/research/slim/nets/mobilenet)."""
+    assert sum(row.top1 for row in PUBLISHED_RESULTS) == pytest.approx(1382.9)
+    assert sum(row.top5 for row in PUBLISHED_RESULTS) == pytest.approx(1857.7)
+
+
+def test_a_residual_block_with_a_stride_holds_its_input_and_two_small_tensors():
+    assert residual_cost(24, 48, strides=2).peak_activation_bytes == 4 * (56 * 56 * 24 + 2 * 28 * 28 * 48)

@@ -410,3 +410,18 @@ def test_names_that_are_no_utf8_are_read_as_they_stand(tmp_path):
     data = pipeline.open_data(tmp_path)
     assert len(data.digest) == 64 and data.classes == ["a"]
     assert pipeline.read_pictures(data.train.pictures, 8).shape == (1, 8, 8, 3)
+
+
+def test_a_small_parameter_of_mixup_means_nearly_all_or_nothing():
+    shares = dice({"mixup": 0.2}, count=20_000, size=8)["share"]
+    assert (shares.mean(), shares.var()) == pytest.approx((0.5, 1 / (4 * 1.4)), abs=0.01)  # of Beta(0.2, 0.2)
+
+
+def test_a_file_that_grew_makes_another_digest(tmp_path):
+    splits = {"train": (pictures(2), [0, 1]), "validation": (pictures(2), [0, 1])}
+    folders.write_folders(tmp_path, splits, ["a", "b"], size=16, progress=False)
+    before = pipeline.open_data(tmp_path).digest
+    assert pipeline.open_data(tmp_path).digest == before
+    with next(tmp_path.glob("train/a/*.jpg")).open("ab") as file:
+        file.write(b" ")
+    assert pipeline.open_data(tmp_path).digest != before

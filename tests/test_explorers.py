@@ -36,7 +36,7 @@ MAKE = {
     "quantization": lambda: explorers.quantization_explorer(KERNEL),
     "design": explorers.design_explorer,
 }
-RANDOM_STEPS = 200
+RANDOM_STEPS = 50
 EVERY_EXPLORER = pytest.mark.parametrize("name", MAKE)
 
 
@@ -410,3 +410,20 @@ def test_the_explorers_do_without_tensorflow():
     program += "print({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_nearest_published_network_is_the_nearest_in_cost():
+    words = explorers.network_words(explorers.view_network(0.35, 6, 96, 100))
+    assert "nearest in cost: width 0.35, 96 pixels, 11 M" in words
+
+
+def test_each_kind_of_layer_has_its_own_colour():
+    assert explorers.KINDS[:3] == tuple(drawings.KIND_COLOURS)[:3]
+
+
+def test_a_scale_that_spans_the_largest_weight_cuts_none_off():
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 8))
+    assert explorers.round_kernel(kernel, 8, 1.0).clipped == 0
+    half = 0.5 * abs(kernel).max()
+    cut_off = explorers.round_kernel(kernel, 8, 0.5, "for all").clipped
+    assert cut_off == np.mean(abs(kernel) > half * 127.5 / 127)

@@ -201,3 +201,9 @@ def test_the_default_momentum_forgets_its_first_guess_in_a_short_run():
         for _ in range(200):
             layer(x, training=True)
         assert 1 - np.asarray(layer.moving_mean)[0] / 7 == pytest.approx(left, abs=0.005)
+
+
+def test_weights_of_another_width_are_refused():
+    narrow, wide = (mobilenet_v2((32, 32, 3), 10, width, expansion=1) for width in (0.35, 0.5))
+    with pytest.raises(ValueError, match="expected shape"):
+        copy_weights(narrow, wide)

@@ -38,7 +38,7 @@ def test_the_code_of_the_notebooks_is_in_style(command):
 
 
 def test_every_link_of_a_page_leads_somewhere():
-    for page in (ROOT / "README.md", *ROOT.glob("*/README.md")):
+    for page in (ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("data/*/*/README.md")):
         broken = list(claims.broken_links(page.read_text(encoding="utf-8"), page.parent))
         assert not broken, f"{page.relative_to(ROOT)}: {broken}"
 

@@ -22,6 +22,7 @@ def test_the_conda_environment_asks_for_what_pyproject_asks_for():
 def test_the_lock_names_one_version_of_all_that_is_asked_for_and_no_host():
     lock = (ROOT / "requirements.lock").read_text()
     assert "://" not in lock and "--" not in lock
+    assert all(re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?==[\w.+]+( ;.*)?", line) for line in lock.splitlines() if line)
     locked = {re.split(r"[=\[]", line)[0] for line in lock.splitlines()}
     asked = [
         *PROJECT["dependencies"],

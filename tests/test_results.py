@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mbv2_lib import runs
+from mbv2_lib import cifar100, recipes, runs, training
 from mbv2_lib.__main__ import parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -212,3 +212,25 @@ def test_the_readme_says_of_the_leak_what_the_notebook_measured():
     assert any(f"{epochs} epochs" in row for row in rows)
     assert any("leaked" in row and f"| {leaked} % |" in row for row in rows)
     assert any("clean" in row and f"| {clean} % |" in row for row in rows)
+
+
+@every_run
+def test_the_recipe_is_still_that_of_the_run(run):
+    config, described = runs.read_config(run)
+    pictures = {"shapes100": 10_000}.get(config.data, 50_000) - config.holdout
+    steps = math.ceil(pictures / config.batch)
+    small = dataclasses.replace(config, size=32, alpha=0.35, expansion=1)
+    rate = training.build_learner(small, steps).optimizer._learning_rate
+    for row in runs.read_history(run)[:-1]:  # the last is zero
+        assert float(rate(steps * row["epoch"])) == pytest.approx(row["learning_rate"], rel=1e-4)
+
+
+def test_what_the_histories_do_not_tell_of_the_recipes():
+    smoothing = {name: recipe.label_smoothing for name, recipe in recipes.RECIPES.items()}
+    assert smoothing == {"first": 0, "short": 0.1, "modern": 0.1, "long": 0.1}
+    assert recipes.RECIPES["modern"].optimizer(0.1, 198 * 200, 0).ema_momentum == pytest.approx(0.999)
+
+
+def test_classes_stand_in_the_order_of_the_run_on_cifar100():
+    (run,) = (run for run in RUNS if run.name.startswith("cifar100"))
+    assert list(cifar100.CLASSES) == read(run)[0]["class_names"]

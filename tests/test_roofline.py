@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mbv2_lib import deployment, inference, roofline
+from mbv2_lib.architecture import mobilenet_v2_architecture
 from mbv2_lib.costs import network_cost
 from mbv2_lib.network import mobilenet_v2
 
@@ -61,3 +62,14 @@ def test_a_file_runs_at_other_resolutions(exported):
 
 def test_the_machine_is_measured():
     assert roofline.copy_bandwidth(1, repeats=1) > 1e8
+
+
+def test_a_copy_reads_and_writes_each_byte(monkeypatch):
+    monkeypatch.setattr(inference, "latency", lambda run, repeats: 2.0)  # milliseconds
+    assert roofline.copy_bandwidth(1) == pytest.approx(2 * 1e6 / 2e-3)
+
+
+def test_the_peak_is_that_of_the_largest_projection(exported, monkeypatch):
+    monkeypatch.setattr(inference, "latency", lambda run, repeats: 2.0)
+    most = max(block.expanded * block.filters for block in mobilenet_v2_architecture(0.35).blocks)
+    assert roofline.peak_madds(exported) == pytest.approx(28 * 28 * most / 2e-3)
