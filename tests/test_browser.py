@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-WHOLE = ("01", "02", "03")  # notebooks that are run here cell by cell; nbval runs all, and EXPLORERS has every slider
+WHOLE = ("01", "02")  # notebooks that are run here cell by cell; nbval runs all, and EXPLORERS has every slider
 pytestmark = pytest.mark.timeout(900)
 
 

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from mbv2_lib import drawings, live, plots, runs
 from mbv2_lib.config import TrainConfig
 
-STEPS = 10
+STEPS = 5
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_in_the_first_epoch_it_says_how_far_it_is(config, shown, monkeypatch):
         steps = train(plot, epochs=1)
         for _ in range(4):
             next(steps)
-        assert "epoch 1/3: batch 4 of 10" in plot.words.value
+        assert f"epoch 1/3: batch 4 of {STEPS}" in plot.words.value
 
 
 def test_a_resumed_run_shows_the_epochs_before_it(config, shown):
