@@ -419,10 +419,10 @@ def _gauges(page, view):
 # -- rounding to a few levels ----------------------------------------------------------------------------------------
 
 
-def rounded(found):
+def rounded(found, live=None):
     """The weights of a kernel before and after rounding, as histograms, and the error of each channel.
 
-    found: `explorers.Rounded`.
+    found: `explorers.Rounded`; live: (channels,) bool, whose bars keep their colour while the others turn grey.
     """
     page = Page(860, 320)
     reach = 1.05 * np.abs(found.kernel).max()
@@ -438,12 +438,15 @@ def rounded(found):
     for share in (-1, 0, 1):
         page.write(262 + 228 * share, 30, f"{share * reach / 1.05:.2f}", 8, GREY)
     page.write(262, 12, "weight; heights are square roots of counts", 9, GREY)
-    errors = np.sort(found.error_by_channel)[::-1]
+    worst_first = np.argsort(-found.error_by_channel, kind="stable")
+    errors = found.error_by_channel[worst_first]
+    colours = ORANGE if live is None else np.where(live[worst_first], ORANGE, LIGHT)
     wide = 270 / len(errors)
+    gap = min(1, wide / 4)
     page.write(570, 296, f"error by channel; whole kernel {found.error:.1%}", 10, ha="left")
     _ruled(page, 570, 840, {44 + 230 * share: f"{share:.0%}" for share in (0, 0.5, 1)})
-    page.boxes([(570 + wide * n, 44, wide, 230 * min(error, 1)) for n, error in enumerate(errors)], ORANGE)
-    page.write(705, 22, "channels, worst first", 9, GREY)
+    page.boxes([(570 + wide * n, 44, wide - gap, 230 * min(error, 1)) for n, error in enumerate(errors)], colours)
+    page.write(705, 22, "channels, worst first" + ("" if live is None else "; grey: constant output"), 9, GREY)
     return page
 
 
@@ -478,7 +481,7 @@ def mistakes(found):
     page = Page(860, 350)
     page.write(10, 334, f"{spaced(found.name)}: {found.count} pictures, taken for", 10, ha="left")
     rows = [(found.name, found.right), *found.taken_for[:8]]
-    bars = [(168, 290 - 35 * row, 150 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
+    bars = [(168, 290 - 35 * row, 180 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
     page.boxes(bars, [BLUE] + [ORANGE] * (len(rows) - 1))
     for (name, count), (left, bottom, length, _) in zip(rows, bars, strict=True):
         page.write(160, bottom + 10, spaced(name), ha="right")
@@ -503,11 +506,13 @@ def tried(found):
     (height, width), side = found.picture.shape[:2], found.seen.shape[0]
     columns = (
         (in_square(found.picture, 180), f"the picture, {width}×{height}"),
-        (found.seen, f"what the models see, {side}×{side}"),
+        (found.seen, f"the models see {side}×{side}"),
     )
     for column, (picture, title) in enumerate(columns):
-        page.photograph(picture, 10 + 200 * column, 75, 180)
-        page.write(100 + 200 * column, 273, title, 10)
+        left = 10 + 215 * column
+        page.boxes([(left - 1, 74, 182, 182)], LIGHT, zorder=-1)  # a frame, for pictures with white edges
+        page.photograph(picture, left, 75, 180)
+        page.write(left + 90, 273, title, 10)
     for row, (answer, colour) in enumerate(zip(found.answers, (BLUE, ORANGE), strict=True)):
         top = 312 - 160 * row
         page.write(582, top, f"{answer.model}: {answer.milliseconds:.2f} ms", 10, ha="left", weight="bold")

@@ -6,16 +6,17 @@ import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import LogLocator
 from PIL import Image  # matplotlib brings it
 
 from mbv2_lib.files import whole_file
 
 # Okabe and Ito's colours, told apart also by readers who see few of them.
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-HEAVY = 150_000  # bytes of a picture that a notebook should not carry
+HEAVY = 150_000  # bytes; of a picture beyond that a notebook carries six bits a colour in place of eight
 
 
 def as_png(figure):
@@ -24,7 +25,8 @@ def as_png(figure):
     figure.savefig(file, format="png", bbox_inches="tight" if figure.axes else None)
     if len(file.getvalue()) <= HEAVY:
         return file.getvalue()
-    Image.open(file).convert("RGB").quantize(256).save(light, "PNG", optimize=True)
+    fewer = Image.open(file).convert("RGB").point(lambda level: round(round(level * 63 / 255) * 255 / 63))
+    fewer.save(light, "PNG", optimize=True)
     return light.getvalue()
 
 
@@ -32,18 +34,23 @@ if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
     shell.display_formatter.formatters["image/png"].for_type(Figure, as_png)
 
 
-def _panels(size, *shape, framed=False, grid=None, **settings):
+def _panels(size, *shape, grid=None, **settings):
     """A Figure of `size` in inches and its axes, as `Figure.subplots` makes them of the other arguments.
 
-    framed: closed above and on the right, too; grid: pale lines across the axis "x" or "y", or across "both".
+    grid: pale lines across the axis "x" or "y", or across "both".
     """
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(*shape, **settings)
     for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(framed)
+        axes.spines[["top", "right"]].set_visible(False)
         if grid:
             axes.grid(axis=grid, alpha=0.3)
     return figure, panels
+
+
+def _in_percent(axis):
+    """Shares written as percent, with no more decimals than they need."""
+    axis.set_major_formatter(lambda share, place: f"{100 * share:.4g}%")
 
 
 def save(figure, path):
@@ -54,7 +61,7 @@ def save(figure, path):
 
 def curves(history):
     """Loss and top-1 of training and held-out pictures over the epochs of a run (rows of `runs.read_history`)."""
-    figure, panels = _panels((9, 3.4), 1, 2, framed=True, grid="both")
+    figure, panels = _panels((9, 3.4), 1, 2, grid="both")
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 30 else None
     for axes, name, title in zip(panels, ("loss", "top1"), ("Loss", "Top-1 accuracy"), strict=True):
@@ -62,9 +69,22 @@ def curves(history):
             axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1))
+    if history:
+        _cut_off(panels[0], epochs, [row["val_loss"] for row in history], 1.5 * max(row["loss"] for row in history))
+    _in_percent(panels[1].yaxis)
     panels[1].legend(frameon=False)
     return figure
+
+
+def _cut_off(axes, places, values, top):
+    """End the axis at `top`, so that a few high values do not flatten the rest; they are written at the edge."""
+    if max(values) <= top:
+        return
+    axes.set_ylim(top=top)
+    for place, value in zip(places, values, strict=True):
+        if value > top:
+            looks = {"ha": "center", "va": "top", "fontsize": 8, "color": ORANGE}
+            axes.annotate(f"▲ {value:.1f}", (place, top), (0, -4), textcoords="offset points", **looks)
 
 
 def progress(history, steps, epochs):
@@ -84,10 +104,11 @@ def progress(history, steps, epochs):
 # -- the recipe, and runs beside each other --------------------------------------------------------------------------
 
 
-def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
+def lines(values, xlabel, ylabel, x=None, percent=False, errors=None, level=None):
     """Up to four lines over a common axis, one a name (dict of name to values), told apart by dashes, too.
 
-    x: places of the values, else 0, 1, 2 ...; errors: dict of name to standard errors, drawn as bands of two.
+    x: places of the values, else 0, 1, 2 ...; errors: dict of name to standard errors, drawn as bands of two; level:
+    name and height of a level line to compare with.
     """
     figure, axes = _panels((8, 3.2), grid="both")
     looks = [(BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PINK, ":")][: len(values)]
@@ -97,13 +118,15 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None):
         if errors and name in errors:
             spread = 2 * np.asarray(errors[name])
             axes.fill_between(places, line - spread, line + spread, color=colour, alpha=0.15, lw=0)
+    if level:
+        axes.axhline(level[1], color="0.5", lw=1, label=level[0])
     axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     axes.xaxis.get_major_locator().set_params(integer=True)
     if x is not None and len(x) < 8:  # a tick for each value
         axes.set_xticks(x)
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(frameon=False)
+        _in_percent(axes.yaxis)
+    figure.legend(loc="outside upper center", ncols=len(axes.lines), frameon=False)
     return figure
 
 
@@ -130,14 +153,14 @@ def shapes(sides, channels, expanded):
 
 def rounding(widths, rows):
     """Channels given against channels asked, over the width multiplier. rows: {channels at width 1: given (n,)}."""
-    figure, axes = _panels((8, 3), framed=True, grid="y")
+    figure, axes = _panels((8, 3), grid="y")
     for (channels, given), colour in zip(rows.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
         axes.plot(widths, channels * np.asarray(widths), color="grey", lw=1, ls="--")
         axes.step(widths, given, where="mid", color=colour, lw=2)
         end = (widths[-1], given[-1])
         axes.annotate(f"{channels} at width 1", end, (6, 0), textcoords="offset points", va="center")
     axes.plot([], [], color="grey", lw=1, ls="--", label="asked for: channels × width")
-    axes.plot([], [], color=BLUE, lw=2, label="given: a multiple of eight")
+    axes.plot([], [], color="0.2", lw=2, label="given: a multiple of eight")
     axes.set(xlabel="width multiplier", ylabel="channels", yticks=range(0, int(axes.get_ylim()[1]) + 1, 8))
     axes.set_xlim(widths[0], widths[-1] + 0.16 * (widths[-1] - widths[0]))
     axes.legend(frameon=False, loc="upper left")
@@ -149,13 +172,13 @@ def scaling(panels):
 
     panels: {name of the setting: (values, standard, cost relative to the standard's)}.
     """
-    figure, _ = _panels((8, 3.2), 1, len(panels), framed=True, grid="both", sharey=True)
+    figure, _ = _panels((8, 3.2), 1, len(panels), grid="both", sharey=True)
     for axes, (name, (values, standard, relative)) in zip(figure.axes, panels.items(), strict=True):
         values = np.asarray(values)
         axes.plot(values, (values / standard) ** 2, color=ORANGE, lw=6, alpha=0.35, label="the square")
         axes.plot(values, relative, color=BLUE, marker="o", ms=4, label="multiply-adds")
         axes.set(xlabel=name)
-    figure.axes[0].set(ylabel="multiply-adds, relative to\nwidth 1 at 224 px")
+    figure.axes[0].set(ylabel="multiply-adds, relative to\nwidth 1 at 224 px", ylim=(0, None))
     figure.axes[0].legend(frameon=False, loc="upper left")
     return figure
 
@@ -206,6 +229,8 @@ def series(stations):
         axes.text(x, -row - 0.27, title, **looks)
         axes.text(x, -row - 0.38, ending, ha="center", va="top", fontsize=9, color="0.3")
     axes.plot(*zip(*track, strict=True), color="0.82", lw=7, zorder=1, solid_joinstyle="round")
+    for edge, height in ((2.5, -0.5), (-0.5, -1.5)):  # the way to go, where the line turns
+        axes.plot([edge], [height], "v", color="0.6", ms=15, mew=0, zorder=2)
     axes.set(xlim=(-0.6, 2.6), ylim=(-2.66, 0.2))
     axes.set_axis_off()
     return figure
@@ -280,16 +305,22 @@ def memory(megabytes):
     return figure
 
 
-def gallery(pictures, titles, columns=8):
-    """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines."""
-    rows, letters = -(-len(titles) // columns), 104 // columns  # of a line above a picture
+def gallery(pictures, titles, columns=8, rows=()):
+    """Small pictures (n, h, w, 3) uint8 in rows of `columns`, each under its title of one or two lines.
+
+    rows: a name for each row, written beside it.
+    """
+    count, letters = -(-len(titles) // columns), 104 // columns  # of rows; of a line above a picture
     titles = ["\n".join(textwrap.fill(escaped(line), letters) for line in title.split("\n")) for title in titles]
-    figure = Figure(figsize=(9, rows * (9 / columns + 0.42)), layout="constrained")
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+    figure = Figure(figsize=(9, count * (9 / columns + 0.42)), layout="constrained")
+    for axes in figure.subplots(count, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
-        axes.imshow(picture)
+        axes.imshow(picture, interpolation="nearest" if len(picture) <= 64 else None)
         axes.set_title(title, fontsize=9)
+    for axes, name in zip(figure.axes[::columns], rows, strict=False):
+        looks = {"rotation": 90, "ha": "right", "va": "center", "weight": "bold", "fontsize": 9}
+        axes.text(-0.05, 0.5, name, transform=axes.transAxes, **looks)
     return figure
 
 
@@ -308,7 +339,9 @@ def superclasses(pictures, classes, members):
             x = left + 82 * place
             picture = pictures[list(classes).index(name)]
             axes.imshow(picture, extent=(x, x + 64, top + 84, top + 20), interpolation="nearest")
-            axes.text(x + 32, top + 88, name.replace("_", "\n", 1), fontsize=8, ha="center", va="top", linespacing=1)
+            first, *more = name.split("_", 1)  # each on a line of its own, or letters that reach low would shift a name
+            axes.text(x + 32, top + 95, first, fontsize=8, ha="center", va="baseline")
+            axes.text(x + 32, top + 106, *more or [""], fontsize=8, ha="center", va="baseline")
     axes.set(xlim=(0, 840), ylim=(1240, 0), aspect="auto")  # hundredths of an inch, from the top left corner
     return figure
 
@@ -324,9 +357,9 @@ def exams(results, truth):
     for axes, (count, shares) in zip(panels, results.items(), strict=True):
         step = max(0.005, 1 / count)  # no finer than a picture, or the bars would show a comb
         axes.hist(shares, bins=np.arange(low - step / 2, high + step, step), color=BLUE, alpha=0.75)
-        axes.axvline(truth, color=ORANGE, lw=1, label="the truth")
+        axes.axvline(truth, color=ORANGE, ls="--", label="the truth")
         axes.set(title=f"{count:,} pictures", xlabel="result of an exam", yticks=[])
-        axes.xaxis.set_major_formatter("{x:.0%}")
+        _in_percent(axes.xaxis)
         axes.spines["left"].set_visible(False)
     axes.legend(frameon=False, loc="upper right", fontsize=9)  # in the last panel, where the bars are few
     return figure
@@ -334,14 +367,14 @@ def exams(results, truth):
 
 def best_of(counts, best, truth):
     """The best of so many measurements (a list of arrays of simulated ones) against what is true."""
-    figure, axes = _panels((8, 3), framed=True)
+    figure, axes = _panels((8, 3))
     low, middle, high = np.transpose([np.quantile(shares, (0.05, 0.5, 0.95)) for shares in best])
-    axes.fill_between(counts, low, high, color=ORANGE, alpha=0.2, lw=0, label="nine of ten simulations")
-    axes.plot(counts, middle, color=ORANGE, marker="o", ms=4, label="best measurement (median)")
-    axes.axhline(truth, color=BLUE, ls="--", label="the truth")
+    axes.fill_between(counts, low, high, color=BLUE, alpha=0.2, lw=0, label="nine of ten simulations")
+    axes.plot(counts, middle, color=BLUE, marker="o", ms=4, label="best measurement (median)")
+    axes.axhline(truth, color=ORANGE, ls="--", label="the truth")
     axes.set(xscale="log", xticks=counts, xticklabels=counts, xlabel="measurements to choose from", ylabel="top-1")
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter("{x:.1%}")
+    _in_percent(axes.yaxis)
     axes.legend(frameon=False, loc="upper left")
     return figure
 
@@ -356,13 +389,14 @@ def confusions(confusion, names):
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
     names = [escaped(name) for name in names]
     colours = {"cmap": "Blues", "vmin": 0, "vmax": mistakes.max()}  # the diagonal would wash out what is asked for
-    bar = {"label": "% of the row's pictures", "shrink": 0.6, "extend": "max"}
+    bar = {"label": "% of the row's pictures", "shrink": 0.6}
     looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
     seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=names, yticklabels=names, **looks)
     for place in range(len(percent)):
         axes.add_patch(Rectangle((place, place), 1, 1, color="0.45", lw=0))  # no mistake, whatever its number
-    axes.set(xlabel="taken for", ylabel="label")
+    axes.set(xlabel="taken for", ylabel="true superclass")
     axes.tick_params(labelsize=8, length=0)
+    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -379,13 +413,13 @@ def class_bars(accuracy, errors, names, most=10):
         reach = 2 * errors[rows], np.minimum(2 * errors[rows], 1 - accuracy[rows])  # nobody is right on more than all
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=reach, fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        _in_percent(axes.xaxis)
     return figure
 
 
 def reliability(confidence, accuracy, count):
     """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
-    figure, (left, right) = _panels((8, 3.4), 1, 2, framed=True, width_ratios=(1.2, 1))
+    figure, (left, right) = _panels((8, 3.4), 1, 2, width_ratios=(1.2, 1))
     error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
     left.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
     left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
@@ -395,8 +429,8 @@ def reliability(confidence, accuracy, count):
     right.bar(edges[:-1], count, width=edges[1] * 0.9, align="edge", color=BLUE, alpha=0.75)
     right.set(xlabel="confidence", ylabel="pictures", xlim=(0, 1))
     for axes in (left, right):
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-    left.yaxis.set_major_formatter(PercentFormatter(1))
+        _in_percent(axes.xaxis)
+    _in_percent(left.yaxis)
     return figure
 
 
@@ -408,7 +442,7 @@ def claims(figures, suspect):
         axes.plot([top1], [name], color=colour, marker=marker, ms=8)
         axes.annotate(f"{top1:.2%}", (top1, name), (9, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set(xlabel="top-1 on CIFAR-100, as reported", xlim=(0.6, 1), ylim=(-0.6, len(figures) - 0.4))
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    _in_percent(axes.xaxis)
     return figure
 
 
@@ -417,11 +451,11 @@ def claims(figures, suspect):
 LOOKS = list(zip((BLUE, ORANGE, "0.25", GREEN, PINK, "#56b4e9", "#949494"), "vosD^PX", strict=True))
 
 
-def against(panels, xlabel, ylabel, percent=True):
+def against(panels, xlabel, ylabel, percent=True, ends=()):
     """Points joined by lines over a logarithmic cost, a line a name, in panels side by side.
 
     panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
-    are shares, else their axis begins at zero.
+    are shares, else their axis begins at zero; ends: words at the first and the last point of each line.
     """
     figure, _ = _panels((8, 3.6), 1, len(panels), grid="both")
     names = dict.fromkeys(name for rows_of in panels.values() for name in rows_of)
@@ -432,11 +466,14 @@ def against(panels, xlabel, ylabel, percent=True):
             cost, value, *error = np.transpose(sorted(rows))
             error = 2 * error[0] if error else None
             axes.errorbar(cost, value, error, color=colour, marker=marker, ms=5, lw=1.3, elinewidth=1, label=name)
-        axes.set(title=title, xlabel=xlabel, xscale="log")
-        axes.margins(x=0.08)
+            for words, place in zip(ends, (0, -1), strict=False):
+                where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(words, (cost[place], value[place]), fontsize=8, color=colour, **where)
+        axes.set(title=title, xlabel=f"{xlabel}, logarithmic", xscale="log")
+        axes.margins(x=0.08, y=0.12)
         _plain_ticks(axes.xaxis)
         if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1))
+            _in_percent(axes.yaxis)
         else:
             axes.set_ylim(0, None)
         axes.legend(frameon=False, fontsize=8)
@@ -463,32 +500,38 @@ def fronts(panels, names, accuracies, errors):
         axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.7", elinewidth=1, zorder=0)
         axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
-        for turn, row in enumerate(front):  # named above on the left and below on the right in turn, the last below
-            above = (len(front) - turn) % 2 == 0
-            x, y, ha, va = (-14, 19, "right", "bottom") if above else (14, -19, "left", "top")
-            where = {"xytext": (x, y), "textcoords": "offset points", "ha": ha, "va": va}
-            pin = {"arrowstyle": "-", "linewidth": 0.6, "color": "0.5", "shrinkA": 0, "shrinkB": 0}
-            words = axes.annotate(names[row], (values[row], accuracies[row]), fontsize=8, arrowprops=pin, **where)
+        for row in front:  # to the upper left of a point on the front no other can be
+            looks = {"rotation": -40, "ha": "right", "va": "bottom", "rotation_mode": "anchor", "fontsize": 8}
+            where = {"xytext": (-4, 3), "textcoords": "offset points"}
+            words = axes.annotate(names[row], (values[row], accuracies[row]), **where, **looks)
             words.set_path_effects([withStroke(linewidth=2, foreground="white")])
         axes.set(xlabel=cost, xscale="log")
         axes.set_xlim(values.min() / 2.5, values.max() * 2)
         _plain_ticks(axes.xaxis)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        _in_percent(axes.yaxis)
     for axes in figure.axes[::2]:
         axes.set_ylabel("top-1")
+    looks = ((BLUE, BLUE, "on the front"), ("white", "0.5", "another is cheaper and no worse"))
+    handles = [Line2D([], [], marker="o", ls="", color=fill, mec=edge, label=label) for fill, edge, label in looks]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
-def seeds(groups, xlabel):
-    """A line a group: a dot for each seed's result, and a bar at the mean of several. groups: {name: results}."""
-    figure, axes = _panels((8, 0.42 * len(groups) + 0.8), grid="x")
-    for row, results in enumerate(groups.values()):
-        axes.plot(results, [row] * len(results), "o", ms=7, color=BLUE, alpha=0.6, mew=0)
-        if len(results) > 1:
-            axes.plot([np.mean(results)] * 2, [row - 0.28, row + 0.28], color=ORANGE, lw=2)
+def seeds(groups, errors, xlabel):
+    """A line a group: a dot for each seed's result, and the mean with two standard errors either way.
+
+    groups: {name: results}; errors: {name: standard error of the mean}.
+    """
+    figure, axes = _panels((8, 0.46 * len(groups) + 1.0), grid="x")
+    for row, (name, results) in enumerate(groups.items()):
+        axes.plot(results, [row - 0.15] * len(results), "o", ms=7, color=BLUE, alpha=0.6, mew=0, label="a seed")
+        looks = {"fmt": "|", "ms": 14, "mew": 2, "color": ORANGE, "lw": 1.5, "label": "their mean and two errors"}
+        axes.errorbar([np.mean(results)], [row + 0.15], xerr=2 * errors[name], **looks)
+    told = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each once
+    figure.legend(told.values(), told, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     axes.set(xlabel=xlabel, ylim=(len(groups) - 0.5, -0.5))
     axes.set_yticks(range(len(groups)), list(groups))
-    axes.xaxis.set_major_formatter("{x:.1%}")
+    _in_percent(axes.xaxis)
     return figure
 
 
@@ -503,10 +546,11 @@ def shares(rows, columns):
         left = values[:, :place].sum(axis=1)
         bars = axes.barh(list(rows), values[:, place], left=left, color=LAYER_KINDS.get(name, "0.3"), label=name)
         told = [f"{share:.0%}" if share > 0.035 else "" for share in values[:, place]]
-        axes.bar_label(bars, told, label_type="center", color="white", fontsize=9)
+        ink = "black" if name == "add" else "white"
+        axes.bar_label(bars, told, label_type="center", color=ink, fontsize=9)
     axes.set(xlim=(0, 1))
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter("{x:.0%}")
+    _in_percent(axes.xaxis)
     figure.legend(loc="outside upper center", ncols=len(columns), frameon=False, fontsize=9)
     return figure
 
@@ -527,7 +571,8 @@ def roofline(points, peak, bandwidths):
         axes.lines[-1].set(color="0.45", label=label, lw=1.5)
     axes.axhline(peak / 1e9, color="black", lw=1.5, label=f"matrix product: {peak / 1e9:.0f} G multiply-adds a second")
     for kind, (work, speed) in points.items():
-        axes.plot(work, speed / 1e9, "o", ms=6, alpha=0.8, mew=0, color=LAYER_KINDS.get(kind, "0.3"), label=kind)
+        looks = {"marker": MARKERS.get(kind, "D"), "color": LAYER_KINDS.get(kind, "0.3")}
+        axes.plot(work, speed / 1e9, ls="", ms=6, alpha=0.8, mew=0, label=kind, **looks)
     axes.set(xscale="log", yscale="log", xlabel="multiply-adds per byte moved", ylabel="G multiply-adds a second")
     axes.set_xlim(low, high)
     for axis in (axes.xaxis, axes.yaxis):
@@ -540,6 +585,7 @@ def roofline(points, peak, bandwidths):
 
 OTHERS = "stem, head, pool, classifier"
 LAYER_KINDS = {"expand": BLUE, "depthwise": ORANGE, "project": GREEN, "add": PINK, OTHERS: "0.3"}
+MARKERS = dict(zip(LAYER_KINDS, "os^PD", strict=True))
 
 
 def layer_errors(errors):
@@ -549,11 +595,11 @@ def layer_errors(errors):
     axes.plot(values, color="0.8", lw=1, zorder=0)
     for kind, colour in LAYER_KINDS.items():
         rows = [row for row, name in enumerate(names) if kind == (name.rpartition("_")[2] if "_" in name else OTHERS)]
-        axes.plot(rows, values[rows], "o", ms=5, color=colour, label=kind)
+        axes.plot(rows, values[rows], MARKERS[kind], ms=6, mew=0, color=colour, label=kind)
     last = {name.split("_")[1]: row for row, name in enumerate(names) if name.startswith("block")}
     axes.set_xticks(list(last.values()), list(last))
     axes.set(xlabel="layer; the ticks are the ends of the blocks", ylabel="relative error", ylim=(0, None))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _in_percent(axes.yaxis)
     figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize=9)
     return figure
 
