@@ -70,7 +70,7 @@ def missing():
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
-        return "playwright is not installed: make setup installs it"
+        return "playwright is not installed: make test installs it"
     return None if CHROMIUM else "no chromium on the PATH: apt-get install chromium"
 
 
