@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mbv2_lib import deployment, inference, pictures, pipeline, shapes100
+from mbv2_lib import deployment, folders, inference, pictures, pipeline, shapes100
 from mbv2_lib.__main__ import main
 from mbv2_lib.files import UserError
 
@@ -396,8 +396,11 @@ def test_the_threads_that_were_asked_for_reach_the_runtime(monkeypatch, exported
 
 def test_the_command_exports_onnx_where_it_is_asked_to(monkeypatch, tmp_path):
     written = []
+    train, held_out = shapes100.load(1, 1)
+    splits = {"train": train, "validation": held_out}
+    folders.write_folders(tmp_path / "data", splits, shapes100.CLASSES, size=64, progress=False)
     monkeypatch.setattr(deployment, "to_onnx", lambda network: b"onnx")
     monkeypatch.setattr(deployment, "write_model", lambda path, content, label: written.append((path.name, content)))
     monkeypatch.setattr(deployment, "trial", lambda *a: "")
-    deployment.export_run(RUN, tmp_path, None, "last", "onnx", 100)
+    deployment.export_run(RUN, tmp_path, tmp_path / "data", "last", "onnx", 100)
     assert written == [("float32.onnx", b"onnx")]
