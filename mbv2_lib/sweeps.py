@@ -7,7 +7,6 @@ with `--folder runs/again` it trains everything anew and leaves the shipped file
 import argparse
 import csv
 import itertools
-import json
 import os
 import platform
 import shlex
@@ -74,10 +73,12 @@ def read(sweep, folder=None):
 
 
 def _number(text):
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def run(sweep, folder=None):

@@ -107,7 +107,7 @@ class Choice(NamedTuple):
 
 def excess(candidate, budget):
     """How many times its limit a Candidate needs of what it exceeds most, and what that is: (ratio, name)."""
-    return max((getattr(candidate, name) / limit, name) for name, limit in budget.items())
+    return max((getattr(candidate, name) / limit, name) for name, limit in budget.items()) if budget else (0, "")
 
 
 def choose(candidates, **budget):

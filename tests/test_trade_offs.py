@@ -53,6 +53,11 @@ def test_of_two_that_are_as_accurate_the_cheaper_is_chosen():
     assert trade_offs.choose(without, madds=60e6).best.resolution == 96
 
 
+def test_without_a_limit_the_best_of_all_is_chosen():
+    choice = trade_offs.choose(trade_offs.published())
+    assert choice.best.top1 == max(one.top1 for one in trade_offs.published()) and choice.next_best is None
+
+
 def test_the_error_of_a_measured_network_counts_the_luck_of_pictures_and_of_seeds():
     of_network = pd.DataFrame(sweeps.read("design_space")).groupby(["alpha", "size", "expansion"])["top1"]
     spread = math.sqrt(of_network.var().mean())  # as many seeds of each
