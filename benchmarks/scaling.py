@@ -71,7 +71,8 @@ def main(argv=None):
     plots.save(drawn(found), options.out / "scaling.png")
     copies = ", ".join(f"{rate / 1e9:.0f} at {size / 1e6:g} MB" for size, rate in zip(*machine[1:], strict=True))
     text = (
-        f"Training, float32. The machine: {machine.flops / 1e9:.0f} GFLOP/s in a product of matrices; bytes moved in "
+        "Training, float32. Not to be compared with the first table, where there is no dropout and one network in "
+        f"memory at a time. The machine: {machine.flops / 1e9:.0f} GFLOP/s in a product of matrices; bytes moved in "
         f"copies by all cores, GB/s: {copies}. The bound is what the step takes if each layer is done at these rates "
         "with one operation a layer.\n\n"
         + table(["batch", "resolution", "width", "images/s", "bound", "share of the bound"], lines)

@@ -131,6 +131,7 @@ def check(folder, progress=True):
         if (count := counts.get(split, len(paths))) != len(paths):
             found = f"{folder}: expected {count} images in {split}/ (manifest.json), found {len(paths)}"
             mend = "run the same mbv2 prepare again, which writes those that are missing"
+            mend = mend if len(paths) < count else "remove those that were added"
             findings.append(Finding("number of images", f"{found}; {mend}"))
         looks = of_each(look_at, paths, f"reading {split}", progress)
         findings += [look for look in looks if isinstance(look, Finding)]

@@ -116,7 +116,7 @@ class TrainConfig:
         for field in dataclasses.fields(self):
             value, kind = getattr(self, field.name), field.metadata["kind"]
             if value not in kind and not (value is None and field.default is None):
-                raise UserError(f"{flag(field.name)}: expected {kind.expected}, found {value!r}; say such a one")
+                raise UserError(f"{flag(field.name)}: expected {kind.expected}, found {value!r}")
 
 
 def flag(name):

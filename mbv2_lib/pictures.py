@@ -26,9 +26,9 @@ def bytes_of(path):
 def decode(data, name):
     """A picture file's bytes as uint8 RGB (height, width, 3); `name` is what a complaint calls it.
 
-    Turned as its EXIF data say, but for a PNG that may be transparent; grey becomes three equal channels, 16 bits
-    become 8, and what a PNG's alpha channel leaves transparent lies on white. Raises UserError, one line, for what is
-    no whole picture.
+    Turned as its EXIF data say, but for a PNG with four channels, whose alpha is laid on white; of a grey PNG with a
+    transparent grey, OpenCV drops the transparency. Grey becomes three equal channels, 16 bits become 8. Raises
+    UserError, one line, for what is no whole picture.
     """
     if flaw := flaw_of(data):
         raise complaint(name, flaw)

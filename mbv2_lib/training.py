@@ -103,7 +103,7 @@ def steps_between_looks(steps):
 
 
 def devices():
-    """The names of the devices that train, such as ["cpu:0"]: accelerators only, if any; all of them on JAX alone."""
+    """The names of the devices that train, such as ["cpu:0"]: accelerators, if any; several on JAX only, else one."""
     everything = keras.distribution.list_devices()
     found = [name for name in everything if not name.startswith("cpu")] or everything
     return found if keras.config.backend() == "jax" else found[:1]
@@ -205,10 +205,10 @@ def share_work_among_devices(config):
     Returns how many share a batch. Raises UserError for a batch that does not divide by them.
     """
     count = len(devices())
-    if count == 1 or keras.config.backend() != "jax":
+    if count == 1:
         return 1
     if config.batch % count:
-        raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}; say one")
+        raise UserError(f"--batch: expected a multiple of the {count} devices, found {config.batch}")
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices()))
     return count
 

@@ -101,6 +101,14 @@ def test_a_lost_picture_is_missed(tree):
     first(tree, "train").unlink()
     (finding,) = check(tree, progress=False)
     assert "expected 40 images in train/ (manifest.json), found 39" in finding.message
+    assert "run the same mbv2 prepare again" in finding.message
+
+
+def test_a_picture_too_many_is_to_be_removed(tree):
+    folder = first(tree, "train").parent
+    assert cv2.imwrite(str(folder / "new.png"), np.random.default_rng(9).integers(0, 256, (32, 32, 3), np.uint8))
+    (finding,) = check(tree, progress=False)
+    assert finding.message.endswith("found 41; remove those that were added")
 
 
 # Pictures that cannot be read

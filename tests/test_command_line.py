@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -415,10 +416,14 @@ def test_cifar100_is_prepared_under_its_own_names(tmp_path, monkeypatch):
 
 
 def test_the_settings_of_prepare_reach_the_pictures(tmp_path):
-    asked = ["--quality", "30", "--interpolation", "area", "--size", "16", "--per-class", "1"]
-    assert main(["prepare", "--dataset", "shapes100", "--out", str(tmp_path / "out"), *asked]) == 0
-    manifest = read_json(tmp_path / "out" / "manifest.json")
-    assert (manifest["quality"], manifest["interpolation"], manifest["size"]) == (30, "area", 16)
+    written = {}
+    for rule, quality in (("area", "30"), ("area", "95"), ("nearest", "30")):
+        asked = ["--quality", quality, "--interpolation", rule, "--size", "16", "--per-class", "1"]
+        assert main(["prepare", "--dataset", "shapes100", "--out", str(tmp_path / f"{rule}{quality}"), *asked]) == 0
+        picture = min((tmp_path / f"{rule}{quality}").glob("train/*/*.jpg"))
+        assert cv2.imread(str(picture)).shape == (16, 16, 3)
+        written[rule, quality] = picture.read_bytes()
+    assert len(written["area", "30"]) < len(written["area", "95"]) and len(set(written.values())) == 3
 
 
 def test_prepare_and_train_have_the_same_size_where_none_is_said():
@@ -432,7 +437,7 @@ def test_top_1_and_top_5_have_their_own_errors():
 
 
 def test_a_message_on_what_was_found_says_how_to_mend_it():
-    """Of read_config's two parts, which have their mend in common, see the line that adds it."""
+    """Or says what is expected of a value, which is the mend; read_config adds one to two parts of its message."""
     lacking = []
     for path in sorted(Path(config.__file__).parent.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -441,5 +446,9 @@ def test_a_message_on_what_was_found_says_how_to_mend_it():
                 words = "".join(part for part in parts if isinstance(part, str))
                 if "found" in words and ";" not in words:
                     lacking.append((path.name, words[:40]))
-    shared = ["expected all settings of a run, found no", "expected class_names and data_digest as "]
-    assert lacking == [("runs.py", words) for words in shared]
+    assert lacking == [
+        ("config.py", ": expected , found "),
+        ("runs.py", "expected all settings of a run, found no"),
+        ("runs.py", "expected class_names and data_digest as "),
+        ("training.py", "--batch: expected a multiple of the  dev"),
+    ]
