@@ -419,10 +419,10 @@ def _gauges(page, view):
 # -- rounding to a few levels ----------------------------------------------------------------------------------------
 
 
-def rounded(found, live=None):
+def rounded(found):
     """The weights of a kernel before and after rounding, as histograms, and the error of each channel.
 
-    found: `explorers.Rounded`; live: (channels,) bool, whose bars keep their colour while the others turn grey.
+    found: `explorers.Rounded`; channels that are not live are grey.
     """
     page = Page(860, 320)
     reach = 1.05 * np.abs(found.kernel).max()
@@ -440,13 +440,13 @@ def rounded(found, live=None):
     page.write(262, 12, "weight; heights are square roots of counts", 9, GREY)
     worst_first = np.argsort(-found.error_by_channel, kind="stable")
     errors = found.error_by_channel[worst_first]
-    colours = ORANGE if live is None else np.where(live[worst_first], ORANGE, LIGHT)
+    colours = np.where(found.live[worst_first], ORANGE, LIGHT)
     wide = 270 / len(errors)
     gap = min(1, wide / 4)
     page.write(570, 296, f"error by channel; whole kernel {found.error:.1%}", 10, ha="left")
     _ruled(page, 570, 840, {44 + 230 * share: f"{share:.0%}" for share in (0, 0.5, 1)})
     page.boxes([(570 + wide * n, 44, wide - gap, 230 * min(error, 1)) for n, error in enumerate(errors)], colours)
-    page.write(705, 22, "channels, worst first" + ("" if live is None else "; grey: constant output"), 9, GREY)
+    page.write(705, 22, "channels, worst first" + ("" if found.live.all() else "; grey: constant output"), 9, GREY)
     return page
 
 
@@ -519,7 +519,7 @@ def tried(found):
         bars = [(582, top - 32 - 24 * line, 200 * share, 16) for line, (_, share) in enumerate(answer.top)]
         page.boxes(bars, colour)
         for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
-            words = textwrap.shorten(spaced(name), 24, placeholder=" ...")
+            words = textwrap.shorten(spaced(name), 20, placeholder=" ...")
             page.write(left - 8, bottom + 7, words, ha="right")
             page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
     return page

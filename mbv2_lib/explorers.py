@@ -485,8 +485,9 @@ class Rounded(NamedTuple):
     bits: int
     stretch: float
     scales: str
-    step: float  # between two levels; where each channel has its own, the middle one of them
+    step: float  # between two levels; where each channel has its own, the middle one of the live
     clipped: float  # share of the weights beyond the last level
+    live: np.ndarray  # (channels,) bool: not the same output for every picture
 
     @property
     def error(self):
@@ -497,30 +498,36 @@ class Rounded(NamedTuple):
         return quantization.relative_error(self.kernel, self.rounded, axis=(0, 1))
 
 
-def round_kernel(kernel, bits=8, stretch=1.0, scales="by channel"):
-    """Round a kernel (3, 3, channels); at `stretch` 1.0 the largest weight just has the largest code."""
+def round_kernel(kernel, bits=8, stretch=1.0, scales="by channel", live=None):
+    """Round a kernel (3, 3, channels); at `stretch` 1.0 the largest weight just has the largest code.
+
+    live: (channels,) bool, the channels that count; all where it is not said.
+    """
+    live = np.ones(kernel.shape[2], bool) if live is None else live
     scale = stretch * quantization.scale_of(kernel, bits, SCALES[scales])
     rounded = quantization.dequantize(quantization.quantize(kernel, scale, bits), scale)
     beyond = np.abs(kernel) > scale * (2 ** (bits - 1) - 0.5)
-    return Rounded(kernel, rounded, bits, stretch, scales, float(np.median(scale)), float(beyond.mean()))
+    step = np.median(np.broadcast_to(scale, kernel.shape)[..., live])
+    return Rounded(kernel, rounded, bits, stretch, scales, float(step), float(beyond.mean()), live)
 
 
 def rounding_words(found):
     """What `drawings.rounded` shows."""
-    errors = found.error_by_channel
+    errors = found.error_by_channel[found.live]
+    channel = "channel" if found.live.all() else "live channel"
     return (
         f"{found.bits} bits, {2**found.bits - 1} levels, scale {found.scales}, {found.stretch:.2f} times what the "
         f"largest weight asks for: a step of {found.step:.5f}.<br>Rounding error {found.error:.2%} of the kernel; "
-        f"of the median channel {np.median(errors):.1%}, of the worst {errors.max():.1%}; "
+        f"of the median {channel} {np.median(errors):.1%}, of the worst {errors.max():.1%}; "
         f"{found.clipped:.1%} of the weights are cut off."
     )
 
 
-def quantization_explorer(kernel):
-    """Sliders over the rounding of a depthwise kernel (3, 3, channels), see `quantization.fold`."""
+def quantization_explorer(kernel, live=None):
+    """Sliders over the rounding of a depthwise kernel (3, 3, channels), see `quantization.fold`; live: its channels."""
     controls = {
         "bits": whole("Bits", "Of each weight; n bits give 2 to the n, less one, levels", 8, 2, 8),
         "stretch": fraction("Step", "Times the step at which the largest weight fits", 1.0, 0.2, 1.6, 0.1),
         "scales": choice("Scales", "One for the whole kernel, or one for each channel", "by channel", tuple(SCALES)),
     }
-    return Explorer(controls, lambda **values: round_kernel(kernel, **values), drawings.rounded, rounding_words)
+    return Explorer(controls, partial(round_kernel, kernel, live=live), drawings.rounded, rounding_words)

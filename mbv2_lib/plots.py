@@ -50,7 +50,7 @@ def _panels(size, *shape, grid=None, **settings):
 
 def _in_percent(axis):
     """Shares written as percent, with no more decimals than they need."""
-    axis.set_major_formatter(lambda share, place: f"{100 * share:.4g}%")
+    axis.set_major_formatter(lambda share, place: f"{100 * share:.6g}%")
 
 
 def save(figure, path):
@@ -69,22 +69,24 @@ def curves(history):
             axes.plot(epochs, [row[key] for row in history], marker=marker, ms=3, color=colour, label=label)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    if history:
-        _cut_off(panels[0], epochs, [row["val_loss"] for row in history], 1.5 * max(row["loss"] for row in history))
+    _cut_off(panels[0], history)
     _in_percent(panels[1].yaxis)
     panels[1].legend(frameon=False)
     return figure
 
 
-def _cut_off(axes, places, values, top):
-    """End the axis at `top`, so that a few high values do not flatten the rest; they are written at the edge."""
-    if max(values) <= top:
+def _cut_off(axes, history, most=3):
+    """Let up to `most` high held-out losses pass the upper edge, where they are written, or they flatten the rest."""
+    if not history:
         return
-    axes.set_ylim(top=top)
-    for place, value in zip(places, values, strict=True):
-        if value > top:
-            looks = {"ha": "center", "va": "top", "fontsize": 8, "color": ORANGE}
-            axes.annotate(f"▲ {value:.1f}", (place, top), (0, -4), textcoords="offset points", **looks)
+    top = 1.5 * max(*(row["loss"] for row in history), np.median([row["val_loss"] for row in history]))
+    beyond = [(row["epoch"], row["val_loss"]) for row in history if row["val_loss"] > top]
+    if not 0 < len(beyond) <= min(most, len(history) - 1):
+        return
+    axes.set_ylim(0, top)
+    looks = {"ha": "center", "va": "top", "fontsize": 8, "color": ORANGE}
+    for epoch, loss in beyond:
+        axes.annotate(f"▲ {loss:.1f}", (epoch, top), (0, -4), textcoords="offset points", **looks)
 
 
 def progress(history, steps, epochs):
@@ -97,7 +99,8 @@ def progress(history, steps, epochs):
     for axes, name, left in zip(figure.axes, ("loss", "top1"), (0.06, 0.56), strict=True):
         axes.set_position((left, 0.15, 0.42, 0.75))
         axes.plot([row["epoch"] for row in steps], [row[name] for row in steps], color=BLUE, ls=":")
-        axes.set(xlim=(0, 1.03 * epochs), ylim=(0, None))
+        highest = max((row[name] for row in steps), default=0)  # beyond it, where the loss was cut off
+        axes.set(xlim=(0, 1.03 * epochs), ylim=(0, max(axes.get_ylim()[1], 1.05 * highest)))
     return figure
 
 
@@ -126,7 +129,7 @@ def lines(values, xlabel, ylabel, x=None, percent=False, errors=None, level=None
         axes.set_xticks(x)
     if percent:
         _in_percent(axes.yaxis)
-    figure.legend(loc="outside upper center", ncols=len(axes.lines), frameon=False)
+    figure.legend(loc="outside upper center", ncols=min(3, len(axes.lines)), frameon=False)
     return figure
 
 
@@ -320,7 +323,7 @@ def gallery(pictures, titles, columns=8, rows=()):
         axes.set_title(title, fontsize=9)
     for axes, name in zip(figure.axes[::columns], rows, strict=False):
         looks = {"rotation": 90, "ha": "right", "va": "center", "weight": "bold", "fontsize": 9}
-        axes.text(-0.05, 0.5, name, transform=axes.transAxes, **looks)
+        axes.text(-0.05, 0.5, escaped(name), transform=axes.transAxes, **looks)
     return figure
 
 
@@ -339,9 +342,8 @@ def superclasses(pictures, classes, members):
             x = left + 82 * place
             picture = pictures[list(classes).index(name)]
             axes.imshow(picture, extent=(x, x + 64, top + 84, top + 20), interpolation="nearest")
-            first, *more = name.split("_", 1)  # each on a line of its own, or letters that reach low would shift a name
-            axes.text(x + 32, top + 95, first, fontsize=8, ha="center", va="baseline")
-            axes.text(x + 32, top + 106, *more or [""], fontsize=8, ha="center", va="baseline")
+            for line, words in enumerate(name.split("_", 1)):
+                axes.text(x + 32, top + 95 + 11 * line, escaped(words), fontsize=8, ha="center", va="baseline")
     axes.set(xlim=(0, 840), ylim=(1240, 0), aspect="auto")  # hundredths of an inch, from the top left corner
     return figure
 
@@ -368,11 +370,13 @@ def exams(results, truth):
 def best_of(counts, best, truth):
     """The best of so many measurements (a list of arrays of simulated ones) against what is true."""
     figure, axes = _panels((8, 3))
-    low, middle, high = np.transpose([np.quantile(shares, (0.05, 0.5, 0.95)) for shares in best])
+    low, high = np.transpose([np.quantile(shares, (0.05, 0.95)) for shares in best])
     axes.fill_between(counts, low, high, color=BLUE, alpha=0.2, lw=0, label="nine of ten simulations")
-    axes.plot(counts, middle, color=BLUE, marker="o", ms=4, label="best measurement (median)")
+    mean = [shares.mean() for shares in best]
+    axes.plot(counts, mean, color=BLUE, marker="o", ms=4, label="best measurement, on average")
     axes.axhline(truth, color=ORANGE, ls="--", label="the truth")
-    axes.set(xscale="log", xticks=counts, xticklabels=counts, xlabel="measurements to choose from", ylabel="top-1")
+    axes.set(xscale="log", xticks=counts, xticklabels=counts, ylabel="top-1")
+    axes.set_xlabel("measurements to choose from, logarithmic")
     axes.minorticks_off()
     _in_percent(axes.yaxis)
     axes.legend(frameon=False, loc="upper left")
@@ -388,15 +392,19 @@ def confusions(confusion, names):
     figure, axes = _panels((8.2, 6.8))
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
     names = [escaped(name) for name in names]
-    colours = {"cmap": "Blues", "vmin": 0, "vmax": mistakes.max()}  # the diagonal would wash out what is asked for
+    colours = {
+        "cmap": "Blues",
+        "vmin": 0,
+        "vmax": mistakes.max(initial=1),
+    }  # the diagonal would wash out what is asked for
     bar = {"label": "% of the row's pictures", "shrink": 0.6}
     looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
-    seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=names, yticklabels=names, **looks)
+    seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=False, yticklabels=names, **looks)
     for place in range(len(percent)):
         axes.add_patch(Rectangle((place, place), 1, 1, color="0.45", lw=0))  # no mistake, whatever its number
-    axes.set(xlabel="taken for", ylabel="true superclass")
+    axes.set(xlabel="taken for", ylabel="truth")
     axes.tick_params(labelsize=8, length=0)
-    axes.set_xticks(axes.get_xticks(), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
     return figure
 
 
@@ -423,7 +431,7 @@ def reliability(confidence, accuracy, count):
     error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
     left.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
     left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
-    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.03))
     left.legend(frameon=False, loc="lower right")
     edges = np.linspace(0, 1, len(count) + 1)
     right.bar(edges[:-1], count, width=edges[1] * 0.9, align="edge", color=BLUE, alpha=0.75)
@@ -452,7 +460,7 @@ LOOKS = list(zip((BLUE, ORANGE, "0.25", GREEN, PINK, "#56b4e9", "#949494"), "vos
 
 
 def against(panels, xlabel, ylabel, percent=True, ends=()):
-    """Points joined by lines over a logarithmic cost, a line a name, in panels side by side.
+    """Points joined by lines over a logarithmic cost, named so, a line a name, in panels side by side.
 
     panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
     are shares, else their axis begins at zero; ends: words at the first and the last point of each line.
@@ -498,20 +506,21 @@ def fronts(panels, names, accuracies, errors):
     for axes, (cost, (values, front)) in zip(figure.axes, panels.items(), strict=True):
         values = np.asarray(values)
         axes.errorbar(values, accuracies, 2 * errors, fmt="none", ecolor="0.7", elinewidth=1, zorder=0)
-        axes.plot(values, accuracies, "o", ms=5, color="white", mec="0.5")
+        beaten = np.setdiff1d(np.arange(len(values)), front)
+        axes.plot(values[beaten], accuracies[beaten], "o", ms=8, color="white", mec="0.5")  # a ring around one above it
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
         for row in front:  # to the upper left of a point on the front no other can be
             looks = {"rotation": -40, "ha": "right", "va": "bottom", "rotation_mode": "anchor", "fontsize": 8}
             where = {"xytext": (-4, 3), "textcoords": "offset points"}
             words = axes.annotate(names[row], (values[row], accuracies[row]), **where, **looks)
             words.set_path_effects([withStroke(linewidth=2, foreground="white")])
-        axes.set(xlabel=cost, xscale="log")
-        axes.set_xlim(values.min() / 2.5, values.max() * 2)
+        axes.set(xlabel=f"{cost}, logarithmic", xscale="log")
+        axes.set_xlim(values.min() / 1.8, values.max() * 1.2)
         _plain_ticks(axes.xaxis)
         _in_percent(axes.yaxis)
     for axes in figure.axes[::2]:
         axes.set_ylabel("top-1")
-    looks = ((BLUE, BLUE, "on the front"), ("white", "0.5", "another is cheaper and no worse"))
+    looks = ((BLUE, BLUE, "on the front"), ("white", "0.5", "another costs no more and is no worse"))
     handles = [Line2D([], [], marker="o", ls="", color=fill, mec=edge, label=label) for fill, edge, label in looks]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9)
     return figure

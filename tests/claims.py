@@ -185,8 +185,8 @@ def is_small(notebook):
             for kind, data in output.get("data", {}).items():
                 if kind.startswith("image/") and kind != "image/svg+xml":
                     bytes_ = len(base64.b64decode(data))
-                    if bytes_ > 300_000:
-                        yield f"{cell.id}: a picture of {bytes_ / 1e3:.0f} kB, more than 300"
+                    if bytes_ > 400_000:
+                        yield f"{cell.id}: a picture of {bytes_ / 1e3:.0f} kB, more than 400"
 
 
 def has_short_cells(notebook):

@@ -419,6 +419,7 @@ def test_the_nearest_published_network_is_the_nearest_in_cost():
 
 def test_each_kind_of_layer_has_its_own_colour():
     assert explorers.KINDS[:3] == tuple(drawings.KIND_COLOURS)[:3]
+    assert len(set(drawings.KIND_COLOURS.values())) == len(explorers.KINDS)
 
 
 def test_a_scale_that_spans_the_largest_weight_cuts_none_off():

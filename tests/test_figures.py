@@ -13,13 +13,24 @@ from mbv2_lib import drawings, explorers, plots
 
 
 def test_curves_say_which_line_is_whose_and_write_what_is_cut_off():
-    row = {"epoch": 1, "loss": 3.0, "top1": 0.1, "val_loss": 4.0, "val_top1": 0.2}
-    rows = [row, row | {"epoch": 2, "loss": 2.0, "val_loss": 10.1}]
+    row = {"epoch": 1, "loss": 3.0, "top1": 0.1, "val_loss": 3.5, "val_top1": 0.2}
+    rows = [row, row | {"epoch": 2, "loss": 2.0, "val_loss": 10.1}, row | {"epoch": 3, "val_loss": 2.0}]
     loss, top1 = plots.curves(rows).axes
     assert {line.get_label(): line.get_ydata()[0] for line in top1.lines} == {"training": 0.1, "held out": 0.2}
-    assert loss.get_ylim()[1] == 4.5  # one and a half times the highest of training
-    assert [(words.get_text(), words.xy) for words in loss.texts] == [("▲ 10.1", (2, 4.5))]
-    assert not plots.curves(rows[:1]).axes[0].texts and len(plots.progress([], [], 3).axes) == 2
+    assert loss.get_ylim() == (0, 5.25)  # one and a half times 3.5, the middle one held out
+    assert [(words.get_text(), words.xy) for words in loss.texts] == [("▲ 10.1", (2, 5.25))]
+    live = plots.progress(rows, [{"epoch": 3.5, "loss": 20.0, "top1": 0.1}], 5).axes[0]
+    assert live.get_ylim() == (0, 21)  # a run that diverges is seen to
+    assert len(plots.progress([], [], 3).axes) == 2
+
+
+def test_nothing_is_cut_off_where_a_run_over_fits():
+    rows = [
+        {"epoch": n, "loss": 0.3 / n, "top1": 1 - 0.1 / n, "val_loss": 0.1 * n, "val_top1": 0.7} for n in range(1, 21)
+    ]
+    for history in (rows, rows[-1:], [rows[0] | {"loss": float("nan")}]):
+        loss = plots.curves(history).axes[0]
+        assert not loss.texts and loss.get_ylim()[1] >= history[-1]["val_loss"]
 
 
 def test_bands_and_bars_reach_two_errors_either_way():
@@ -53,8 +64,10 @@ def test_pictures_stand_over_their_names():
     names, members = ["d", "b", "c", "a"], {"one": ("a", "b"), "two": ("c", "d")}
     pictures = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     axes = plots.superclasses(pictures, names, members).axes[0]
-    shown = [names[image.get_array()[0, 0, 0]] for image in axes.images]
-    assert shown == [text.get_text() for text in axes.texts if text.get_text() in names]
+    shown = {names[image.get_array()[0, 0, 0]]: np.mean(image.get_extent()[:2]) for image in axes.images}
+    written = {text.get_text(): text.get_position()[0] for text in axes.texts}
+    assert shown == {name: written[name] for name in names}
+    assert written["one"] < shown["a"] < shown["b"] < written["two"] < shown["c"]
     figure = plots.gallery(pictures, names, columns=2, rows=["above", "below"])
     assert [axes.get_title() for axes in figure.axes] == names
     assert [[words.get_text() for words in axes.texts] for axes in figure.axes] == [["above"], [], ["below"], []]
@@ -74,17 +87,20 @@ def test_the_roof_is_the_lower_of_two_limits():
 
 def test_only_the_networks_of_the_front_are_named_and_joined():
     panels = dict.fromkeys("wxyz", ([1.0, 2, 3], [0, 2]))
-    axes = plots.fronts(panels, ["a", "b", "c"], [0.1, 0.05, 0.2], [0.01] * 3).axes[0]
+    figure = plots.fronts(panels, ["a", "b", "c"], [0.1, 0.05, 0.2], [0.01] * 3)
+    axes, (legend,) = figure.axes[0], figure.legends
+    told = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    assert [words.get_text() for words, dot in told if dot.get_markerfacecolor() == plots.BLUE] == ["on the front"]
     assert [(words.get_text(), tuple(words.xy)) for words in axes.texts] == [("a", (1, 0.1)), ("c", (3, 0.2))]
     assert [line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == "-"] == [[[1, 0.1], [3, 0.2]]]
 
 
 def test_a_heavy_figure_keeps_six_bits_of_a_colour():
-    noise = np.random.default_rng(0).integers(0, 256, (64, 300, 300, 3), np.uint8)
-    figure = plots.gallery(noise[:16], [""] * 16)
+    noise = np.random.default_rng(0).integers(0, 256, (16, 300, 300, 3), np.uint8)
+    figure = plots.gallery(noise, [""] * 16)
     exact, kept = io.BytesIO(), io.BytesIO(plots.as_png(figure))
     figure.savefig(exact, format="png", bbox_inches="tight")
-    assert len(exact.getvalue()) > plots.HEAVY > 0 and len(kept.getvalue()) < 0.9 * len(exact.getvalue())
+    assert len(exact.getvalue()) > plots.HEAVY and len(kept.getvalue()) < 0.9 * len(exact.getvalue())
     exact, kept = (np.asarray(Image.open(file).convert("RGB"), int) for file in (exact, kept))
     assert abs(exact - kept).max() <= 2 and (kept[exact == 255] == 255).all()
 
@@ -94,7 +110,7 @@ def test_a_heavy_figure_keeps_six_bits_of_a_colour():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What a page is asked to draw: dict of kind to the list of first arguments, and of colours where there are any."""
+    """What a page is asked to draw: dict of kind to the arguments of each call, by place."""
     asked = {kind: [] for kind in ("boxes", "dots", "strokes", "photograph")}
     for kind, calls in asked.items():
         monkeypatch.setattr(drawings.Page, kind, lambda page, *given, calls=calls, **looks: calls.append(given))
@@ -146,7 +162,8 @@ def test_the_difference_that_a_jpeg_makes_is_ten_times_its_own_around_grey(drawn
 
 def test_channels_that_say_nothing_turn_grey(drawn):
     kernel = np.random.default_rng(0).normal(size=(3, 3, 8)) * [1, 1, 1, 1, 0.001, 0.001, 0.001, 0.001]
-    found, live = explorers.round_kernel(kernel, 4, scales="for all"), np.arange(8) < 4
-    drawings.rounded(found, live)
+    found = explorers.round_kernel(kernel, 4, scales="for all", live=np.arange(8) < 4)
+    drawings.rounded(found)
     _, colours = drawn["boxes"][-1]
     assert list(colours) == [drawings.LIGHT] * 4 + [drawings.ORANGE] * 4  # the small ones lose most, and come first
+    assert f"of the worst {found.error_by_channel[:4].max():.1%};" in explorers.rounding_words(found)

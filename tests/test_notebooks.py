@@ -168,7 +168,7 @@ SPOILT = [
     (claims.names_no_path_of_a_machine, replace(4, "counts", "is in C:\\Users")),
     (claims.shows_no_widget_without_its_state, lambda notebook: notebook.metadata.update(widgets={"x": {}})),
     (claims.shows_no_widget_without_its_state, outputs(3, WIDGET_OUTPUT)),
-    (claims.is_small, outputs(3, png(300_001))),
+    (claims.is_small, outputs(3, png(400_001))),
     (claims.is_small, lambda notebook: notebook.cells[3].update(outputs=png(149_000) * 8)),
     (claims.has_short_cells, replace(5, "print(len(blocks))", "print(\n" + "1,\n" * 40 + ")")),
     (claims.has_short_cells, replace(5, "print(len(blocks))", "print(\n" + "1,\n" * 15 + ")")),
