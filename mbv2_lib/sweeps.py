@@ -34,13 +34,13 @@ SMALL = {
 def tried():
     """The settings of every run: dict of sweep to list of dicts with the keys of SMALL.
 
-    "design_space": width against resolution, and expansion at one of them, two seeds each. "ablations": the paper's,
-    three seeds each. "recipes": the first project's against later ones, two seeds each.
+    "design_space": width against resolution, and expansion at one of them. "ablations": the paper's. Three seeds each.
+    "recipes": the first project's against later ones, two seeds each.
     """
     grid = [*itertools.product((0.35, 0.5, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
     networks = [{"alpha": alpha, "size": size} for alpha, size in grid]
     networks += [{"expansion": expansion} for expansion in (1, 3, 9)]
-    space = [network | {"seed": seed} for seed, network in itertools.product(range(2), networks)]
+    space = [network | {"seed": seed} for seed, network in itertools.product(range(3), networks)]
     changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), BLOCK_NAMES)]
     recipes = itertools.product(range(2), ("first", "short", "modern"))  # `long`, for hundreds of epochs, was not tried
     taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
@@ -79,6 +79,18 @@ def _number(text):
         except ValueError:
             continue
     return text
+
+
+def repeated(folder=None):
+    """What runs reached that differ in nothing but the seed: dict of size to a list of such groups, lists of top-1.
+
+    Of all sweeps together; a run that stands in two of them counts once.
+    """
+    groups = {}
+    for row in itertools.chain.from_iterable(read(sweep, folder) for sweep in tried()):
+        settings = tuple(row[name] for name in SMALL if name != "seed")
+        groups.setdefault(row["size"], {}).setdefault(settings, {})[row["seed"]] = row["top1"]
+    return {size: [list(top1.values()) for top1 in groups[size].values()] for size in sorted(groups)}
 
 
 def run(sweep, folder=None):

@@ -39,25 +39,27 @@ def measured(folder=None):
     """The Candidates of data/sweeps/design_space.csv, or of that file in `folder`: CIFAR-100, short runs.
 
     top1 is the mean over a network's seeds, and the command is that of the first. What a seed may do is pooled over all
-    networks.
+    runs of one size: on the smallest pictures they lie further apart.
     """
+    spread = {size: seed_spread(groups) for size, groups in sweeps.repeated(folder).items()}
     by_network = {}
     for row in sweeps.read("design_space", folder):
         by_network.setdefault((row["alpha"], row["size"], row["expansion"]), []).append(row)
-    reached = {network: [row["top1"] for row in rows] for network, rows in by_network.items()}
-    freedom = sum(len(top1) - 1 for top1 in reached.values())
-    variance = sum(np.var(top1) * len(top1) for top1 in reached.values()) / max(freedom, 1)
-    return [
-        candidate(
-            *network,
-            100,
-            float(np.mean(reached[network])),
-            rows[0]["pictures"],
-            rows[0]["command"],
-            by_seed=np.sqrt(variance / len(rows)),
-        )
-        for network, rows in by_network.items()
-    ]
+    found = []
+    for (alpha, size, expansion), rows in by_network.items():
+        top1, by_seed = float(np.mean([row["top1"] for row in rows])), spread[size] / np.sqrt(len(rows))
+        pictures, command = rows[0]["pictures"], rows[0]["command"]
+        found.append(candidate(alpha, size, expansion, 100, top1, pictures, command, by_seed))
+    return found
+
+
+def seed_spread(groups):
+    """Standard deviation of top-1 by the seed alone: pooled over groups of runs that differ in nothing else.
+
+    groups: lists of top-1, at least one of them of two runs or more.
+    """
+    freedom = sum(len(top1) - 1 for top1 in groups)
+    return np.sqrt(sum(len(top1) * np.var(top1) for top1 in groups) / freedom)
 
 
 def published():
