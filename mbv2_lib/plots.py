@@ -327,6 +327,24 @@ def gallery(pictures, titles, columns=8, rows=()):
     return figure
 
 
+def class_maps(pictures, maps, titles):
+    """Pictures (n, h, w, 3) uint8 under their titles, and below each what its places give to classes.
+
+    maps: dict of a row's name to (n, rows, columns). Dark is nothing, or less; the brightest colour is the most in any
+    map of that picture.
+    """
+    grey = np.repeat(pictures.mean(axis=-1, keepdims=True), 3, axis=-1).astype("uint8")
+    tiles, names = np.concatenate([pictures, *[grey] * len(maps)]), [*titles, *[""] * len(titles) * len(maps)]
+    figure = gallery(tiles, names, columns=len(pictures), rows=["", *maps])
+    most = np.max([layer.max(axis=(1, 2)) for layer in maps.values()], axis=0)
+    below = iter(figure.axes[len(pictures) :])
+    for layer in maps.values():
+        for one, top, axes in zip(layer, most, below, strict=False):  # in this order: zip takes no axes in vain
+            extent = axes.images[0].get_extent()
+            axes.imshow(one, cmap="inferno", vmin=0, vmax=top, alpha=0.55, extent=extent)
+    return figure
+
+
 def superclasses(pictures, classes, members):
     """One picture a class, five in a row under the name of their superclass, and two superclasses side by side.
 
@@ -426,9 +444,13 @@ def class_bars(accuracy, errors, names, most=10):
 
 
 def reliability(confidence, accuracy, count):
-    """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
+    """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds.
+
+    Errors are those with one right and one wrong answer more: a bin of a few right answers is not known exactly.
+    """
     figure, (left, right) = _panels((8, 3.4), 1, 2, width_ratios=(1.2, 1))
-    error = np.sqrt(accuracy * (1 - accuracy) / np.maximum(count, 1))
+    careful = (accuracy * count + 1) / (count + 2)
+    error = np.sqrt(careful * (1 - careful) / (count + 2))
     left.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
     left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.03))

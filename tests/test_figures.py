@@ -56,8 +56,11 @@ def test_a_confusion_is_in_percent_of_its_row():
 
 
 def test_calibration_has_confidence_below_and_accuracy_beside():
-    left = plots.reliability(np.array([0.2, 0.7]), np.array([0.1, 0.9]), np.array([5, 5])).axes[0]
-    np.testing.assert_allclose(left.containers[0].lines[0].get_xydata(), [[0.2, 0.1], [0.7, 0.9]])
+    left = plots.reliability(np.array([0.2, 0.7]), np.array([0.2, 1.0]), np.array([5, 1])).axes[0]
+    line, _, (bars,) = left.containers[0]
+    np.testing.assert_allclose(line.get_xydata(), [[0.2, 0.2], [0.7, 1.0]])
+    reach = [np.ptp(bar[:, 1]) / 4 for bar in bars.get_segments()]  # with 1 of 5 right: 2 of 7; with 1 of 1: 2 of 3
+    np.testing.assert_allclose(reach, [np.sqrt(2 / 7 * 5 / 7 / 7), np.sqrt(2 / 3 * 1 / 3 / 3)])
 
 
 def test_pictures_stand_over_their_names():
@@ -71,6 +74,18 @@ def test_pictures_stand_over_their_names():
     figure = plots.gallery(pictures, names, columns=2, rows=["above", "below"])
     assert [axes.get_title() for axes in figure.axes] == names
     assert [[words.get_text() for words in axes.texts] for axes in figure.axes] == [["above"], [], ["below"], []]
+
+
+def test_what_places_give_stands_under_their_picture_on_one_scale():
+    pictures, layers = np.zeros((2, 8, 8, 3), np.uint8), np.arange(16).reshape(2, 2, 2, 2) - 3.0
+    figure = plots.class_maps(pictures, dict(zip(["label", "answer"], layers, strict=True)), ["a", "b"])
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", *[""] * 4]
+    assert [words.get_text() for axes in figure.axes for words in axes.texts if words.get_text()] == ["label", "answer"]
+    for place, axes in enumerate(figure.axes[2:]):
+        under, over = axes.images
+        row, column = divmod(place, 2)
+        np.testing.assert_array_equal(over.get_array(), layers[row, column])
+        assert over.get_extent() == under.get_extent() and over.get_clim() == (0, layers[:, column].max())
 
 
 def test_the_true_class_is_blue_wherever_it_stands():
