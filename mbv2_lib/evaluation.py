@@ -20,6 +20,17 @@ def standard_error(share, count):
     return float(np.sqrt(share * (1 - share) / count))
 
 
+def interval(share, count):
+    """(low, high): about two standard errors either way of a share that was counted on `count` pictures, within 0..1.
+
+    Two right and two wrong answers are added, so that a few right answers are no certainty (Agresti and Coull, 1998,
+    doi 10.1080/00031305.1998.10480550). share, count: numbers or arrays.
+    """
+    centre = (share * count + 2) / (count + 4)
+    reach = 2 * np.sqrt(centre * (1 - centre) / (count + 4))
+    return np.maximum(centre - reach, 0), np.minimum(centre + reach, 1)
+
+
 def confusion_matrix(labels, predicted, classes):
     """Counts (classes, classes): row is the label, column what it was taken for."""
     places = np.ravel_multi_index((labels, predicted), (classes, classes))

@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 from PIL import Image  # matplotlib brings it
 
+from mbv2_lib.evaluation import interval
 from mbv2_lib.files import whole_file
 
 # Okabe and Ito's colours, told apart also by readers who see few of them.
@@ -330,18 +331,16 @@ def gallery(pictures, titles, columns=8, rows=()):
 def class_maps(pictures, maps, titles):
     """Pictures (n, h, w, 3) uint8 under their titles, and below each what its places give to classes.
 
-    maps: dict of a row's name to (n, rows, columns). Dark is nothing, or less; the brightest colour is the most in any
-    map of that picture.
+    maps: dict of a row's name to (n, rows, columns). The colours go from black, nothing or less, over violet to yellow,
+    the most in any map of that picture.
     """
-    grey = np.repeat(pictures.mean(axis=-1, keepdims=True), 3, axis=-1).astype("uint8")
+    grey = np.repeat(pictures.mean(axis=-1, keepdims=True) / 2, 3, axis=-1).astype("uint8")  # dark: colours shall shine
     tiles, names = np.concatenate([pictures, *[grey] * len(maps)]), [*titles, *[""] * len(titles) * len(maps)]
     figure = gallery(tiles, names, columns=len(pictures), rows=["", *maps])
-    most = np.max([layer.max(axis=(1, 2)) for layer in maps.values()], axis=0)
-    below = iter(figure.axes[len(pictures) :])
-    for layer in maps.values():
-        for one, top, axes in zip(layer, most, below, strict=False):  # in this order: zip takes no axes in vain
-            extent = axes.images[0].get_extent()
-            axes.imshow(one, cmap="inferno", vmin=0, vmax=top, alpha=0.55, extent=extent)
+    layers = np.stack(list(maps.values()))
+    most = np.tile(layers.max(axis=(0, 2, 3)), len(maps))
+    for axes, one, top in zip(figure.axes[len(pictures) :], np.concatenate(layers), most, strict=True):
+        axes.imshow(one, cmap="inferno", vmin=0, vmax=top, alpha=0.6, extent=axes.images[0].get_extent())
     return figure
 
 
@@ -426,17 +425,18 @@ def confusions(confusion, names):
     return figure
 
 
-def class_bars(accuracy, errors, names, most=10):
-    """The classes with the lowest and the highest accuracy, `most` of each, with two standard errors either way.
+def class_bars(accuracy, counts, names, most=10):
+    """The classes with the lowest and the highest accuracy, `most` of each, with `evaluation.interval`.
 
-    A class without pictures, whose accuracy is nan, is neither.
+    counts: pictures of each class. A class without pictures, whose accuracy is nan, is neither.
     """
     figure, panels = _panels((8, 0.27 * most + 0.7), 1, 2, sharex=True)
     order = np.argsort(accuracy, kind="stable")[: np.isfinite(accuracy).sum()]  # nan stands last
     parts = (("the hardest", order[:most][::-1], ORANGE), ("the easiest", order[-most:], BLUE))
     for axes, (title, rows, colour) in zip(panels, parts, strict=True):
         axes.barh([escaped(names[row]) for row in rows], accuracy[rows], color=colour, alpha=0.75)
-        reach = 2 * errors[rows], np.minimum(2 * errors[rows], 1 - accuracy[rows])  # nobody is right on more than all
+        low, high = interval(accuracy[rows], counts[rows])
+        reach = accuracy[rows] - low, high - accuracy[rows]
         axes.errorbar(accuracy[rows], range(len(rows)), xerr=reach, fmt="none", color="black", lw=1)
         axes.set(title=title, xlim=(0, 1.02), xlabel="accuracy")
         _in_percent(axes.xaxis)
@@ -444,15 +444,12 @@ def class_bars(accuracy, errors, names, most=10):
 
 
 def reliability(confidence, accuracy, count):
-    """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds.
-
-    Errors are those with one right and one wrong answer more: a bin of a few right answers is not known exactly.
-    """
+    """What `evaluation.calibration` returns: accuracy against confidence, and how many pictures each bin holds."""
     figure, (left, right) = _panels((8, 3.4), 1, 2, width_ratios=(1.2, 1))
-    careful = (accuracy * count + 1) / (count + 2)
-    error = np.sqrt(careful * (1 - careful) / (count + 2))
+    low, high = interval(accuracy, count)
     left.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
-    left.errorbar(confidence, accuracy, yerr=2 * error, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
+    reach = accuracy - low, high - accuracy
+    left.errorbar(confidence, accuracy, yerr=reach, color=BLUE, marker="o", ms=4, capsize=2, label="the network")
     left.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.03))
     left.legend(frameon=False, loc="lower right")
     edges = np.linspace(0, 1, len(count) + 1)

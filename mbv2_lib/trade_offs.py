@@ -39,7 +39,7 @@ def measured(folder=None):
     """The Candidates of data/sweeps/design_space.csv, or of that file in `folder`: CIFAR-100, short runs.
 
     top1 is the mean over a network's seeds, and the command is that of the first. What a seed may do is pooled over all
-    runs of one size: on the smallest pictures they lie further apart.
+    runs of one size, of which some must differ in nothing else: on the smallest pictures they lie further apart.
     """
     spread = {size: seed_spread(groups) for size, groups in sweeps.repeated(folder).items()}
     by_network = {}
@@ -58,8 +58,8 @@ def seed_spread(groups):
 
     groups: lists of top-1, at least one of them of two runs or more.
     """
-    freedom = sum(len(top1) - 1 for top1 in groups)
-    return np.sqrt(sum(len(top1) * np.var(top1) for top1 in groups) / freedom)
+    gaps = np.concatenate([top1 - np.mean(top1) for top1 in groups])
+    return np.sqrt((gaps**2).sum() / (len(gaps) - len(groups)))
 
 
 def published():

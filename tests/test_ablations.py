@@ -120,6 +120,7 @@ def test_a_sweep_trains_what_its_file_lacks(tmp_path, monkeypatch):
     assert len(asked) == 2
     sweeps.run("two", folder="again")  # everything anew, and the shipped file stays as it is
     assert len(asked) == 4 and len(sweeps.read("two", "again")) == len(sweeps.read("two")) == 2
+    assert sweeps.repeated("again") == sweeps.repeated() == {48: [[0.25, 0.25]]} and sweeps.repeated("none") == {}
 
 
 def test_a_sweep_whose_run_fails_says_so_and_adds_no_row(tmp_path, monkeypatch):

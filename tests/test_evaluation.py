@@ -1,5 +1,7 @@
 """The measures equal those of Keras, and what NumPy and plain Python count."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,18 @@ def test_a_class_without_pictures_has_no_accuracy():
 
 def test_a_sure_and_wrong_answer_has_a_finite_loss():
     assert np.isfinite(evaluation.cross_entropy(np.array([[1.0, 0.0]]), np.array([1])))
+
+
+@pytest.mark.parametrize("count", [3, 10, 100])
+def test_an_interval_holds_the_truth_in_about_95_of_100_exams(count):
+    right = np.arange(count + 1)
+    low, high = evaluation.interval(right / count, count)
+    assert low.min() == 0 and high.max() == 1 and (np.diff(low) >= 0).all() and (np.diff(high) >= 0).all()
+    covered = []
+    for truth in np.linspace(0.02, 0.98, 25):
+        chances = [math.comb(count, k) * truth**k * (1 - truth) ** (count - k) for k in right]
+        covered.append(np.sum(chances, where=(low <= truth) & (truth <= high)))
+    assert min(covered) > 0.91 and 0.95 < np.mean(covered) < 0.98  # of three pictures, without the four: 0.06 and 0.5
 
 
 def test_calibration_of_a_network_that_knows_what_it_knows():

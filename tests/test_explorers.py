@@ -281,7 +281,7 @@ def test_a_dollar_in_a_class_name_begins_no_formula():
         plots.answers(PICTURES[:2], [0, 1], wrong, names),
         plots.gallery(PICTURES[:2], names[:2]),
         plots.confusions(np.eye(3), names),
-        plots.class_bars(np.array([0.2, 0.5, 0.7]), np.full(3, 0.1), names, most=1),
+        plots.class_bars(np.array([0.2, 0.5, 0.7]), np.full(3, 20), names, most=1),
     ]
     for figure in figures:
         drawings.png(figure)  # a formula of this kind raises
@@ -295,7 +295,7 @@ def test_a_fifth_line_is_refused_rather_than_left_out():
 
 
 def test_a_class_without_pictures_is_neither_the_hardest_nor_the_easiest():
-    figure = plots.class_bars(np.array([0.5, np.nan, 0.9]), np.full(3, 0.1), ["a", "b", "c"], most=2)
+    figure = plots.class_bars(np.array([0.5, np.nan, 0.9]), np.array([20, 0, 20]), ["a", "b", "c"], most=2)
     shown = [tick.get_text() for axes in figure.axes for tick in axes.get_yticklabels()]
     assert sorted(shown) == ["a", "a", "c", "c"]
 

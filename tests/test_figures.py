@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbv2_lib import drawings, explorers, plots
+from mbv2_lib import drawings, evaluation, explorers, plots
 
 # -- figures of results ------------------------------------------------------------------------------------------------
 
@@ -56,11 +56,21 @@ def test_a_confusion_is_in_percent_of_its_row():
 
 
 def test_calibration_has_confidence_below_and_accuracy_beside():
-    left = plots.reliability(np.array([0.2, 0.7]), np.array([0.2, 1.0]), np.array([5, 1])).axes[0]
+    accuracy, count = np.array([0.2, 1.0]), np.array([5, 1])
+    left = plots.reliability(np.array([0.2, 0.7]), accuracy, count).axes[0]
     line, _, (bars,) = left.containers[0]
     np.testing.assert_allclose(line.get_xydata(), [[0.2, 0.2], [0.7, 1.0]])
-    reach = [np.ptp(bar[:, 1]) / 4 for bar in bars.get_segments()]  # with 1 of 5 right: 2 of 7; with 1 of 1: 2 of 3
-    np.testing.assert_allclose(reach, [np.sqrt(2 / 7 * 5 / 7 / 7), np.sqrt(2 / 3 * 1 / 3 / 3)])
+    reached = np.transpose([bar[:, 1] for bar in bars.get_segments()])
+    np.testing.assert_allclose(reached, evaluation.interval(accuracy, count))
+
+
+def test_a_class_has_its_accuracy_and_its_interval():
+    figure = plots.class_bars(np.array([0.9, 0.5]), np.array([10, 40]), ["a", "b"], most=1)
+    for axes, name, *figures in zip(figure.axes, "ba", (0.5, 0.9), (40, 10), strict=True):
+        assert [label.get_text() for label in axes.get_yticklabels()] == [name]
+        assert axes.patches[0].get_width() == figures[0]
+        _, _, (bar,) = axes.containers[1]
+        np.testing.assert_allclose(bar.get_segments()[0][:, 0], evaluation.interval(*figures))
 
 
 def test_pictures_stand_over_their_names():
@@ -77,15 +87,18 @@ def test_pictures_stand_over_their_names():
 
 
 def test_what_places_give_stands_under_their_picture_on_one_scale():
-    pictures, layers = np.zeros((2, 8, 8, 3), np.uint8), np.arange(16).reshape(2, 2, 2, 2) - 3.0
+    rng = np.random.default_rng(0)
+    pictures, layers = rng.integers(0, 256, (2, 8, 8, 3), np.uint8), rng.normal(size=(2, 2, 2, 2))
+    layers[0, 0, 0, 0] = layers[1, 1, 0, 0] = 9  # the most of one picture above, of the other below
     figure = plots.class_maps(pictures, dict(zip(["label", "answer"], layers, strict=True)), ["a", "b"])
     assert [axes.get_title() for axes in figure.axes] == ["a", "b", *[""] * 4]
     assert [words.get_text() for axes in figure.axes for words in axes.texts if words.get_text()] == ["label", "answer"]
     for place, axes in enumerate(figure.axes[2:]):
-        under, over = axes.images
         row, column = divmod(place, 2)
+        under, over = axes.images
+        np.testing.assert_allclose(under.get_array()[..., 0], pictures[column].mean(axis=-1) / 2, atol=1)
         np.testing.assert_array_equal(over.get_array(), layers[row, column])
-        assert over.get_extent() == under.get_extent() and over.get_clim() == (0, layers[:, column].max())
+        assert over.get_extent() == under.get_extent() and over.get_clim() == (0, 9)
 
 
 def test_the_true_class_is_blue_wherever_it_stands():
