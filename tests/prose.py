@@ -1,13 +1,15 @@
 """Finds the numbers in a notebook's text that no cell of it shows.
 
 A number in a text cell must stand in the same notebook: in what a code cell printed, with at least as many digits (the
-text may round), or as a literal in a code cell. 94.4 % is 0.944 and 2.4 M is 2,386,084. After "about" the zeros at the
-end of a whole number are taken as rounded. Not looked at: `code`, $formulas$, links, the digits of names (CIFAR-100,
-ReLU6), the numbers of tables, figures, sections, equations, papers and notebooks, those of a numbered list, and cells
-that are tagged "cited", which say where their numbers come from instead.
+text may round), or as a literal in a code cell. One of less than three digits must stand near by, for far away some
+cell shows almost every short number: in the same section, or a few cells above or below. 94.4 % is 0.944 and 2.4 M is
+2,386,084. After "about" the zeros at the end of a whole number are taken as rounded. Not looked at: `code`, $formulas$,
+links, the digits of names (CIFAR-100, ReLU6), the numbers of tables, figures, sections, equations, papers, notebooks
+and exercises, those of a numbered list, and cells that are tagged "cited", which say where their numbers come from.
 """
 
 import ast
+import itertools
 import re
 from typing import NamedTuple
 
@@ -38,11 +40,12 @@ EXEMPT = re.compile(
             COST.pattern,
             r"\b(?:[Tt]ables?|[Ff]igures?|[Ff]ig\.|[Ss]ections?|[Ee]quations?|arXiv:?|[Nn]otebooks?)\s*"
             r"\d[\d.]*[a-z]?(?:(?:,\s*|\s*(?:and|to|or|–|-)\s*)\d[\d.]*[a-z]?)*",
-            r"(?<=\n)[ >]*(?:#+ )?\d+[.)](?=\s)|\A(?:#+ )?\d+[.)](?=\s)",
+            r"(?:(?<=\n)[ >]*|\A)(?:#+ |\*\*)?\d+[.)](?=\s|\*\*)",
         ]
     ),
     re.DOTALL,
 )
+ABOVE, BELOW = 6, 2  # cells that are near, beside those of the section
 
 
 class Number(NamedTuple):
@@ -60,21 +63,37 @@ class Finding(NamedTuple):
     sentence: str
 
     def __str__(self):
-        return f'{self.cell}: {self.number} is shown by no cell: "{self.sentence}"'
+        return f'{self.cell}: no cell shows {self.number}, or none near by: "{self.sentence}"'
 
 
 def unfounded(notebook):
     """The findings of a notebook (as nbformat reads it), in order of its text."""
-    shown = shown_numbers(notebook)
+    shown = [shown_numbers(cell) for cell in notebook.cells]
+    sections = section_of_each(notebook.cells)
     findings = []
-    for cell in notebook.cells:
+    for place, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown" and "cited" not in cell.metadata.get("tags", []):
+            near = range(place - ABOVE, place + BELOW + 1)
+            close_by = [one for one, section in enumerate(sections) if one in near or section == sections[place]]
             text = cell.source
             for match in NUMBER.finditer(without_exempt(text)):
+                places = close_by if is_short(match) else range(len(shown))
+                sources = set().union(*(shown[one] for one in places))
                 about = ABOUT.search(text[: match.start()]) is not None
-                if not any(covers(one, claim) for claim in readings(match, about) for one in shown):
+                if not any(covers(one, claim) for claim in readings(match, about) for one in sources):
                     findings.append(Finding(cell.id, match.group().strip(), sentence_at(text, match.start())))
     return findings
+
+
+def section_of_each(cells):
+    """For each cell the number of its section, which begins with a cell that has a heading below the title's."""
+    begins = [cell.cell_type == "markdown" and re.search(r"^##+ ", cell.source, re.MULTILINE) for cell in cells]
+    return list(itertools.accumulate(map(bool, begins)))
+
+
+def is_short(match):
+    """Whether a written number has less than three digits, zeros in front not counted."""
+    return len(re.sub(r"\D", "", match["digits"]).lstrip("0")) < 3
 
 
 def without_exempt(text):
@@ -101,15 +120,12 @@ def covers(shown, claim):
     return near and shown.step <= claim.step * slack
 
 
-def shown_numbers(notebook):
-    """Every number that the code cells print, and every one that stands in their code."""
-    shown = set()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            shown |= literals(cell.source)
-            for text in printed(cell):
-                shown |= {number for match in NUMBER.finditer(text) for number in readings(match)}
-    return shown
+def shown_numbers(cell):
+    """Every number that a code cell prints, and every one that stands in its code. A text cell shows none."""
+    if cell.cell_type != "code":
+        return set()
+    matches = itertools.chain.from_iterable(map(NUMBER.finditer, printed(cell)))
+    return literals(cell.source) | set(itertools.chain.from_iterable(map(readings, matches)))
 
 
 def printed(cell):

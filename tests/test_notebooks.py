@@ -71,7 +71,7 @@ def output(text):
 
 def good_cells():
     head = (
-        "# Build the network\n\nIt has 17 blocks.\n\n**You'll do** this. **You'll learn** that. **You'll need** it.\n\n"
+        "# Build the network\n\n**You'll do** this. **You'll learn** that. **You'll need** it.\n\n"
         "*Measured cost: 0.4 minutes on a two-core CPU; download 0 MB; disk 12 MB "
         "(x86-64, 2 cores; TensorFlow 2.21.0, Keras 3.15.1).*\n\n---"
     )
@@ -82,7 +82,7 @@ def good_cells():
         ),
         new_markdown_cell("## A claim\n\n" + "word " * 1200),
         new_code_cell(LIBRARY_FUNCTION),
-        new_markdown_cell("The next one counts. [There](03_next.ipynb) and [here](#a-claim)."),
+        new_markdown_cell("It has 17 blocks, and the next counts. [There](03_next.ipynb) and [here](#a-claim)."),
         new_code_cell("print(len(blocks))", outputs=output("17\n")),
         new_markdown_cell("It was 74.7 % in the paper (arXiv 1801.04381).", metadata={"tags": ["cited"]}),
         new_markdown_cell("---\n\n## On your own"),
@@ -199,7 +199,7 @@ SPOILT = [
     (claims.has_half_of_its_outputs_compared, tagged(3, claims.IGNORED)),
     (claims.has_half_of_its_outputs_compared, tagged(5, "nbval-skip")),
     (claims.has_half_of_its_outputs_compared, replace(5, "print", "# NBVAL_IGNORE_OUTPUT\nprint")),
-    (claims.shows_every_number_of_its_text, replace(0, "17 blocks", "18 blocks")),
+    (claims.shows_every_number_of_its_text, replace(4, "17 blocks", "18 blocks")),
     (claims.shows_every_number_of_its_text, tagged(6)),
     (claims.shows_every_number_of_its_text, replace(6, "(arXiv 1801.04381)", "")),
 ]

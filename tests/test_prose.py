@@ -72,6 +72,8 @@ def test_a_number_that_no_cell_prints_is_found(text, output, number):
         "See notebook 03, and notebooks 04 to 06.",
         "CIFAR-100, Shapes-100, MobileNetV2, ReLU6, top-5, float32, block_17.",
         "1. First.\n2. Second.\n17) Last.",
+        "**17.** An exercise.",
+        "A text.\n\n**17. Another.** And its question.",
         '<details open="17"><summary>Solution</summary>',
         "*Measured cost: 17.3 minutes on a two-core CPU; download 17 MB; disk 17 MB (x86-64, 17 cores; Keras 17.1).*",
     ],
@@ -96,6 +98,37 @@ def test_the_size_of_a_figure_founds_nothing():
     assert found("All 800 pictures.", data=data) == ["800"]
 
 
+@pytest.mark.parametrize(
+    ("text", "near", "founded"),
+    [
+        ("It takes 17 steps.", True, True),
+        ("It takes 17 steps.", False, False),
+        ("It takes 0.17 seconds.", False, False),
+        ("It takes 1.7 million steps.", False, False),
+        ("It takes 1.70 seconds.", False, True),  # three digits are no chance
+    ],
+)
+def test_a_short_number_must_be_shown_near_by(text, near, founded):
+    def shown():
+        return new_code_cell("", outputs=[new_output("stream", text="17 steps, 0.17 s, 1.7 M steps, 1.70 s")])
+
+    def headings(count):
+        return [new_markdown_cell("Before.\n\n## Another section") for _ in range(count)]
+
+    above = [shown(), *headings(6 - near), new_markdown_cell(text)]
+    below = [new_markdown_cell(text), *headings(2 - near), shown()]
+    for cells in (above, below):
+        assert (unfounded(new_notebook(cells=cells)) == []) == founded
+
+
+@pytest.mark.parametrize("heading", ["", "Before.\n\n### Another section", "# A title"])
+def test_near_by_is_the_whole_section(heading):
+    shown = new_code_cell("", outputs=[new_output("stream", text="17 steps")])
+    far = [new_markdown_cell("Text.") for _ in range(6)]
+    cells = [new_markdown_cell("## A section"), shown, new_markdown_cell(heading), *far, new_markdown_cell("17 steps.")]
+    assert (unfounded(new_notebook(cells=cells)) == []) == ("##" not in heading)
+
+
 def test_a_cited_number_needs_no_cell():
     assert found("In 2018 it was 74.7 % (arXiv 1801.04381).", tags=["cited"]) == []
 
@@ -103,4 +136,4 @@ def test_a_cited_number_needs_no_cell():
 def test_a_finding_names_its_cell_and_its_sentence():
     cells = [new_markdown_cell("First. Then it takes 17 minutes\non a laptop. Last.", id="cell-07")]
     [finding] = unfounded(new_notebook(cells=cells))
-    assert str(finding) == 'cell-07: 17 is shown by no cell: "Then it takes 17 minutes on a laptop."'
+    assert str(finding) == 'cell-07: no cell shows 17, or none near by: "Then it takes 17 minutes on a laptop."'
