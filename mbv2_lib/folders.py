@@ -206,7 +206,9 @@ def read_manifest(folder):
     if not isinstance(manifest, dict) or not {"format", "classes", "complete"} <= manifest.keys():
         return None
     names, counts = manifest["classes"], manifest.get("counts", {})
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(counts, dict):
+    good_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    good_counts = isinstance(counts, dict) and all(isinstance(count, int) for count in counts.values())
+    if not (good_names and good_counts):
         raise UserError(
             f"{path}: expected a list of class names and counts by split, found others: it is damaged; run the same "
             "mbv2 prepare into a new folder, or delete it if the pictures are your own"

@@ -331,7 +331,14 @@ def test_the_manifest_knows_the_order_of_the_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ['{"classes": 5', '{"classes": [1, 2]', '{"classes": ["a"], "counts": 7', "[" * 100_000]
+    "damage",
+    [
+        '{"classes": 5',
+        '{"classes": [1, 2]',
+        '{"classes": ["a"], "counts": 7',
+        '{"classes": ["a"], "counts": {"train": "100"}',
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_manifest_is_named(tmp_path, damage):
     ending = ', "format": 1, "complete": true}' if damage.startswith("{") else ""
