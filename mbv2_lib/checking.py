@@ -149,7 +149,7 @@ def readable(path):
     """Whether `pictures.decode` gets a whole picture out of the file."""
     with suppress(UserError):
         data = bytes_of(path)
-        # First the decoder goes through the whole file, but computes one pixel for every 8 x 8: four times faster.
+        # First the decoder goes through the whole file, but computes one pixel for every 8 x 8, which is faster.
         # A picture with a side of less than 8 has no such pixel, and is decoded in full.
         with suppress(cv2.error):
             small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)

@@ -68,7 +68,8 @@ MEND = "give a folder or an archive of CIFAR-100 that you have, or take the word
 def load(source=None, cache=None, silence=30):
     """CIFAR-100: (x_train, y_train), (x_test, y_test), its content verified.
 
-    Images are (n, 32, 32, 3) uint8 RGB, labels (n,) uint8, in the order of the source; label i is `CLASSES[i]`.
+    Images are (n, 32, 32, 3) uint8 RGB, labels (n,) uint8; label i is `CLASSES[i]`. They come in the order of the
+    records; of a tree of PNGs, by class and file name.
 
     source: a folder, a .tar.gz or a URL of one, in the binary layout or as a tree of PNGs; None tries `SOURCES`.
     cache: the folder of downloads; None means the user's cache folder. What it holds verified is not fetched again.
