@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mbv2_lib.costs import inverted_residual_cost, network_cost
-from mbv2_lib.evaluation import cross_entropy
+from mbv2_lib.evaluation import cross_entropy, in_top
 from mbv2_lib.files import UserError
 
 TRIES = 20
@@ -122,10 +122,6 @@ def _some_answers(rng):
     probabilities = rng.dirichlet(np.ones(classes), whole(rng, 4, 9))
     labels = rng.integers(0, classes, len(probabilities))
     return {"probabilities": probabilities, "labels": labels, "k": whole(rng, 1, 5)}
-
-
-def share_in_top_k(probabilities, labels, k):
-    return float(np.mean([label in np.argsort(-row)[:k] for row, label in zip(probabilities, labels, strict=True)]))
 
 
 def random_table(rng):
@@ -314,7 +310,7 @@ EXERCISES = {
     "00-top-k": Exercise(
         "For each row, ask whether its label is in likeliest(row, k); np.mean of the answers is the share.",
         _some_answers,
-        share_in_top_k,
+        lambda probabilities, labels, k: float(in_top(probabilities, labels, k).mean()),
     ),
     # ---- 01_inverted_residual
     "01-depthwise-cost": Exercise(
