@@ -112,6 +112,12 @@ class Page(Figure):
         self.add_artist(image)
 
 
+def fitting(words, room, size=9):
+    """The words, cut at their end where written in this size they would be wider than `room` pixels."""
+    cuts = [words, *(f"{words[:end].rstrip()}..." for end in reversed(range(len(words))))]
+    return next(cut for cut in cuts if size * DPI / 72 * outline(cut)[-1] <= room)
+
+
 def png(figure):
     """The figure as PNG bytes, of its size in pixels exactly."""
     canvas = FigureCanvasAgg(figure)
@@ -399,7 +405,7 @@ def _candidates(page, choice):
 
 def _gauges(page, view):
     """The settings and the accuracy of the best network, and how much of each limit it uses."""
-    left, wide, found = 560, 270, view.shown
+    left, wide, found = 560, 270, view.choice.best or view.choice.next_best
     title = "the best that fits" if view.choice.best else "nothing fits; the nearest"
     page.write(left, 334, title, 10, INK if view.choice.best else ORANGE, ha="left", weight="bold")
     settings = f"width {found.alpha:.2f}, {found.resolution} px, expansion {found.expansion}"
@@ -484,7 +490,7 @@ def mistakes(found):
     bars = [(168, 290 - 35 * row, 180 * count / max(found.count, 1), 20) for row, (_, count) in enumerate(rows)]
     page.boxes(bars, [BLUE] + [ORANGE] * (len(rows) - 1))
     for (name, count), (left, bottom, length, _) in zip(rows, bars, strict=True):
-        page.write(160, bottom + 10, spaced(name), ha="right")
+        page.write(160, bottom + 10, fitting(spaced(name), 150), ha="right")
         page.write(left + length + 6, bottom + 10, f"{count}", ha="left")
     page.write(385, 334, "the most confident mistakes", 10, ha="left")
     for place, (picture, answer, confidence) in enumerate(found.pictures):
@@ -519,8 +525,7 @@ def tried(found):
         bars = [(582, top - 32 - 24 * line, 200 * share, 16) for line, (_, share) in enumerate(answer.top)]
         page.boxes(bars, colour)
         for (name, share), (left, bottom, length, _) in zip(answer.top, bars, strict=True):
-            words = textwrap.shorten(spaced(name), 20, placeholder=" ...")
-            page.write(left - 8, bottom + 7, words, ha="right")
+            page.write(left - 8, bottom + 7, fitting(spaced(name), 150), ha="right")
             page.write(left + length + 6, bottom + 7, f"{share:.1%}", ha="left")
     return page
 

@@ -404,11 +404,6 @@ class BudgetView(NamedTuple):
     networks: str
     choice: object
 
-    @property
-    def shown(self):
-        """The Candidate whose costs are held against the limits: the best, or the nearest where none fits."""
-        return self.choice.best or self.choice.next_best
-
 
 def view_budget(madds="100 M", parameters="3 M", memory="1 MB", networks="published"):
     """Look for the best network within three limits, each written as on its slider.
@@ -459,17 +454,16 @@ def design_explorer():
     says = {"description": "Write the command", "tooltip": "The command that trains the best network"}
     explorer.button = Button(**says, layout=Layout(width="12em"))
     explorer.command = Textarea(description="Command", rows=3, layout=Layout(width="860px", max_width="100%"))
-    explorer.button.on_click(lambda _: setattr(explorer.command, "value", command_of(explorer.values())))
+
+    def write_command(_):
+        best = view_budget(**explorer.values()).choice.best
+        explorer.command.value = best.command if best else "No network fits: move a slider to the right."
+
+    explorer.button.on_click(write_command)
     for control in controls.values():  # a command beside another network would mislead
         control.observe(lambda _: setattr(explorer.command, "value", ""), names="value")
     explorer.children = (*explorer.children, explorer.button, explorer.command)
     return explorer
-
-
-def command_of(values):
-    """The command that trains the best network within a budget, or why there is none."""
-    best = view_budget(**values).choice.best
-    return best.command if best else "No network fits: move a slider to the right."
 
 
 # -- rounding to a few levels ----------------------------------------------------------------------------------------

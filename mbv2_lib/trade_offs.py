@@ -109,7 +109,7 @@ class Choice(NamedTuple):
 
 def excess(candidate, budget):
     """How many times its limit a Candidate needs of what it exceeds most, and what that is: (ratio, name)."""
-    return max((getattr(candidate, name) / limit, name) for name, limit in budget.items()) if budget else (0, "")
+    return max(((getattr(candidate, name) / limit, name) for name, limit in budget.items()), default=(0, ""))
 
 
 def choose(candidates, **budget):

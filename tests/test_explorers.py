@@ -272,6 +272,14 @@ def test_a_class_name_of_letters_that_the_font_lacks_is_drawn(name):
     assert name in [line for line, _ in page.labels]
 
 
+@pytest.mark.parametrize("name", ["w" * 41, "Schwarzwaelderkirschtorte", "a_very_long_name_of_a_class", "l" * 30])
+def test_a_class_name_is_cut_no_more_than_the_page_asks(name):
+    page = drawings.mistakes(explorers.mistakes_of("dog", PICTURES[:1], [1], np.array([[0.8, 0.2]]), [name, "dog"]))
+    words, path = next((line, path) for line, path in page.labels if line.startswith(plots.spaced(name)[:5]))
+    left = Outline(path.vertices).get_extents().x0
+    assert left >= 0 and (left < 35 if words.endswith("...") else words == plots.spaced(name))
+
+
 def test_a_dollar_in_a_class_name_begins_no_formula():
     names, wrong = ["a_$^$_b", "c", "d"], np.array([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
     for label in (0, 1):
