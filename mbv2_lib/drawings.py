@@ -469,7 +469,7 @@ def resized(result):
     columns = (
         (result.original, f"original, {width}×{height}", "no compression"),
         (result.decoded, f"{result.interpolation}, {side}×{side}", quality),
-        (difference, "what the JPEG changed, × 10", f"{result.mean_difference:.2f} of 255 on average"),
+        (difference, "what the JPEG changed, × 10", f"grey: nothing; on average {result.mean_difference:.2f} of 255"),
     )
     for column, (picture, title, note) in enumerate(columns):
         left = 10 + 286 * column

@@ -218,7 +218,7 @@ def network_words(view):
     return (
         f"Width {view.alpha:.2f}, expansion {view.expansion}, {view.resolution} pixels, {view.classes} classes: "
         f"{cost.madds:,} multiply-adds, {cost.parameters:,} parameters, {cost.peak_activation_bytes:,} bytes of memory "
-        f"at the peak.<br>Most of the work, {stages[most] / cost.madds:.0%}, is done in {STAGES[most]}.<br>{place}."
+        f"at the peak.<br>The largest share of the work, {stages[most] / cost.madds:.0%}: {STAGES[most]}.<br>{place}."
     )
 
 
@@ -432,11 +432,10 @@ def budget_words(view):
         level = [one for one in choice.fitting if trade_offs.level(best, one)]
         told += f"Others that fit within two standard errors of it: {len(level) - 1 or 'none'}.<br>"
     if next_best:
-        ratio, key = trade_offs.excess(next_best, choice.budget)
-        limit = COSTS[key].removeprefix("bytes of ")
+        ratios = {key: getattr(next_best, key) / limit for key, limit in choice.budget.items()}
+        over = (f"{ratio:.2f} times the limit of {COSTS[key]}" for key, ratio in ratios.items() if ratio > 1)
         told += f"The nearest {'one that is clearly better' if best else 'network'}: "
-        told += f"{named(next_best)}, {next_best.top1:.1%}; "
-        told += f"it needs {ratio:.2f} times the limit of {limit}."
+        told += f"{named(next_best)}, {next_best.top1:.1%}; it needs {' and '.join(over).replace('bytes of ', '')}."
     else:
         told += "No network of the table is clearly better." if best else "data/sweeps/design_space.csv is missing."
     return told

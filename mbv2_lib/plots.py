@@ -1,10 +1,12 @@
 """The figures of the series, but for those under the sliders (`drawings.py`): data to a matplotlib Figure."""
 
 import io
+import itertools
 import sys
 import textwrap
 
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -187,14 +189,14 @@ def scaling(panels):
     return figure
 
 
-def features(picture, maps, most=12):
-    """A picture (h, w, 3) uint8 and the first channels of what layers make of it. maps: {title: (h, w, c)}, c even.
+def features(picture, name, maps, most=12):
+    """A picture (h, w, 3) uint8 under its name, and the first channels of what layers make of it.
 
-    Each channel is drawn in its own greys, from its lowest value to its highest.
+    maps: {title: (h, w, c)}, c even. Each channel is drawn in its own greys, from its lowest value to its highest.
     """
     figure = Figure(figsize=(8, 2.1 * len(maps)), layout="constrained")
     grid = figure.add_gridspec(len(maps), 2, width_ratios=(1, 3.4), hspace=0.1)
-    shown = {"the picture": (grid[:, 0], picture)}
+    shown = {escaped(name): (grid[:, 0], picture)}
     shown |= {title: (grid[row, 1], _tiles(maps[title][..., :most])) for row, title in enumerate(maps)}
     for title, (place, pixels) in shown.items():
         axes = figure.add_subplot(place)
@@ -242,7 +244,7 @@ def series(stations):
 
 def answers(pictures, labels, probabilities, classes):
     """Pictures in a row under their true class, and below each the likeliest classes; the true one is blue."""
-    figure, top = Figure(figsize=(8, 2.5)), 3
+    figure, top = Figure(figsize=(8, 2.5)), min(3, len(classes))
     axes = figure.subplots(2, len(pictures), height_ratios=(3, 1.7), squeeze=False)
     figure.subplots_adjust(left=0, right=1, bottom=0, top=0.91, wspace=0.08, hspace=0.05)
     for (above, below), picture, label, row in zip(axes.T, pictures, labels, probabilities, strict=True):
@@ -315,8 +317,9 @@ def gallery(pictures, titles, columns=8, rows=()):
     rows: a name for each row, written beside it.
     """
     count, letters = -(-len(titles) // columns), 104 // columns  # of rows; of a line above a picture
+    titled = sum(any(titles[row * columns :][:columns]) for row in range(count))
     titles = ["\n".join(textwrap.fill(escaped(line), letters) for line in title.split("\n")) for title in titles]
-    figure = Figure(figsize=(9, count * (9 / columns + 0.42)), layout="constrained")
+    figure = Figure(figsize=(9, count * 9 / columns + titled * 0.42), layout="constrained")
     for axes in figure.subplots(count, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
@@ -331,16 +334,16 @@ def gallery(pictures, titles, columns=8, rows=()):
 def class_maps(pictures, maps, titles):
     """Pictures (n, h, w, 3) uint8 under their titles, and below each what its places give to classes.
 
-    maps: dict of a row's name to (n, rows, columns). The colours go from black, nothing or less, over violet to yellow,
-    the most in any map of that picture.
+    maps: dict of a row's name to (n, rows, columns). White is nothing or less; the deepest orange, the most in any map
+    of that picture.
     """
-    grey = np.repeat(pictures.mean(axis=-1, keepdims=True) / 2, 3, axis=-1).astype("uint8")  # dark: colours shall shine
-    tiles, names = np.concatenate([pictures, *[grey] * len(maps)]), [*titles, *[""] * len(titles) * len(maps)]
+    pale = np.repeat(150 + 0.4 * pictures.mean(axis=-1, keepdims=True), 3, axis=-1).astype("uint8")
+    tiles, names = np.concatenate([pictures, *[pale] * len(maps)]), [*titles, *[""] * len(titles) * len(maps)]
     figure = gallery(tiles, names, columns=len(pictures), rows=["", *maps])
-    layers = np.stack(list(maps.values()))
+    layers, shades = np.stack(list(maps.values())), LinearSegmentedColormap.from_list("", ["white", ORANGE])
     most = np.tile(layers.max(axis=(0, 2, 3)), len(maps))
     for axes, one, top in zip(figure.axes[len(pictures) :], np.concatenate(layers), most, strict=True):
-        axes.imshow(one, cmap="inferno", vmin=0, vmax=top, alpha=0.6, extent=axes.images[0].get_extent())
+        axes.imshow(one, cmap=shades, vmin=0, vmax=top, alpha=0.7, extent=axes.images[0].get_extent())
     return figure
 
 
@@ -404,19 +407,17 @@ def confusions(confusion, names):
     """A confusion matrix of counts as a heat map, each row in percent of its pictures; mistakes set the colours."""
     import seaborn  # takes a second: only when asked for
 
-    percent = 100 * confusion / confusion.sum(axis=1, keepdims=True)
+    percent = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)  # of none, none
     mistakes = percent[~np.eye(len(percent), dtype=bool)]
     figure, axes = _panels((8.2, 6.8))
     labels = np.where(percent >= 0.5, np.char.mod("%.0f", percent), "")
     names = [escaped(name) for name in names]
-    colours = {
-        "cmap": "Blues",
-        "vmin": 0,
-        "vmax": mistakes.max(initial=1),
-    }  # the diagonal would wash out what is asked for
+    most = mistakes.max(initial=1)  # of the diagonal it would be too much, and wash out what is asked for
     bar = {"label": "% of the row's pictures", "shrink": 0.6}
-    looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar} | colours
-    seaborn.heatmap(percent, ax=axes, annot=labels, fmt="", xticklabels=False, yticklabels=names, **looks)
+    looks = {"annot_kws": {"size": 7.5}, "square": True, "linewidths": 0.5, "cbar_kws": bar, "cmap": "Blues"}
+    seaborn.heatmap(
+        percent, ax=axes, annot=labels, fmt="", xticklabels=False, yticklabels=names, vmin=0, vmax=most, **looks
+    )
     for place in range(len(percent)):
         axes.add_patch(Rectangle((place, place), 1, 1, color="0.45", lw=0))  # no mistake, whatever its number
     axes.set(xlabel="taken for", ylabel="truth")
@@ -478,11 +479,11 @@ def claims(figures, suspect):
 LOOKS = list(zip((BLUE, ORANGE, "0.25", GREEN, PINK, "#56b4e9", "#949494"), "vosD^PX", strict=True))
 
 
-def against(panels, xlabel, ylabel, percent=True, ends=()):
+def against(panels, xlabel, ylabel, percent=True):
     """Points joined by lines over a logarithmic cost, named so, a line a name, in panels side by side.
 
     panels: {title: {name: rows of (cost, value) or of (cost, value, error)}}; errors are drawn doubled; percent: values
-    are shares, else their axis begins at zero; ends: words at the first and the last point of each line.
+    are shares, else their axis begins at zero.
     """
     figure, _ = _panels((8, 3.6), 1, len(panels), grid="both")
     names = dict.fromkeys(name for rows_of in panels.values() for name in rows_of)
@@ -493,9 +494,6 @@ def against(panels, xlabel, ylabel, percent=True, ends=()):
             cost, value, *error = np.transpose(sorted(rows))
             error = 2 * error[0] if error else None
             axes.errorbar(cost, value, error, color=colour, marker=marker, ms=5, lw=1.3, elinewidth=1, label=name)
-            for words, place in zip(ends, (0, -1), strict=False):
-                where = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center"}
-                axes.annotate(words, (cost[place], value[place]), fontsize=8, color=colour, **where)
         axes.set(title=title, xlabel=f"{xlabel}, logarithmic", xscale="log")
         axes.margins(x=0.08, y=0.12)
         _plain_ticks(axes.xaxis)
@@ -528,9 +526,11 @@ def fronts(panels, names, accuracies, errors):
         beaten = np.setdiff1d(np.arange(len(values)), front)
         axes.plot(values[beaten], accuracies[beaten], "o", ms=8, color="white", mec="0.5")  # a ring around one above it
         axes.plot(values[front], accuracies[front], "o-", ms=6, color=BLUE)
+        crowded = [one for one, other in itertools.pairwise(front) if values[other] < 1.08 * values[one]]
         for row in front:  # to the upper left of a point on the front no other can be
-            looks = {"rotation": -40, "ha": "right", "va": "bottom", "rotation_mode": "anchor", "fontsize": 8}
-            where = {"xytext": (-4, 3), "textcoords": "offset points"}
+            ha, va, offset = ("left", "top", (4, -3)) if row in crowded else ("right", "bottom", (-4, 3))
+            looks = {"rotation": -40, "ha": ha, "va": va, "rotation_mode": "anchor", "fontsize": 8}
+            where = {"xytext": offset, "textcoords": "offset points"}
             words = axes.annotate(names[row], (values[row], accuracies[row]), **where, **looks)
             words.set_path_effects([withStroke(linewidth=2, foreground="white")])
         axes.set(xlabel=f"{cost}, logarithmic", xscale="log")

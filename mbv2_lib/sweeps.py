@@ -35,7 +35,7 @@ def tried():
     """The settings of every run: dict of sweep to list of dicts with the keys of SMALL.
 
     "design_space": width against resolution, and expansion at one of them. "ablations": the paper's. Three seeds each.
-    "recipes": the first project's against later ones, two seeds each.
+    "recipes": the first project's against later ones. "longer": expansions, five times as long. Two seeds each.
     """
     grid = [*itertools.product((0.35, 0.5, 1.0), (32, 48)), (0.35, 64), (0.5, 64)]
     networks = [{"alpha": alpha, "size": size} for alpha, size in grid]
@@ -44,7 +44,8 @@ def tried():
     changed = [{"block": block, "seed": seed} for seed, block in itertools.product(range(3), BLOCK_NAMES)]
     recipes = itertools.product(range(2), ("first", "short", "modern"))  # `long`, for hundreds of epochs, was not tried
     taught = [{"size": 32, "epochs": 10, "recipe": recipe, "seed": seed} for seed, recipe in recipes]
-    sweeps = {"design_space": space, "ablations": changed, "recipes": taught}
+    longer = [{"expansion": t, "epochs": 20, "seed": seed} for seed, t in itertools.product(range(2), (1, 3, 6))]
+    sweeps = {"design_space": space, "ablations": changed, "recipes": taught, "longer": longer}
     return {name: [SMALL | row for row in rows] for name, rows in sweeps.items()}
 
 

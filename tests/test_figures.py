@@ -38,9 +38,8 @@ def test_bands_and_bars_reach_two_errors_either_way():
     band = axes.collections[0].get_paths()[0].get_extents()
     assert (band.y0, band.y1) == pytest.approx((0.3, 0.7))
     assert {line.get_label(): set(line.get_ydata()) for line in axes.lines} == {"a": {0.5}, "chance": {0.2}}
-    axes = plots.against({"t": {"a": [(1, 0.5, 0.1), (2, 0.6, 0.1)]}}, "x", "y", ends=("32 px", "64 px")).axes[0]
+    axes = plots.against({"t": {"a": [(1, 0.5, 0.1), (2, 0.6, 0.1)]}}, "x", "y").axes[0]
     assert axes.containers[0].lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.3, 0.7])
-    assert [(words.get_text(), tuple(words.xy)) for words in axes.texts] == [("32 px", (1, 0.5)), ("64 px", (2, 0.6))]
     axes = plots.seeds({"a": [0.2, 0.4]}, {"a": 0.05}, "top-1").axes[0]
     assert axes.containers[0].lines[2][0].get_segments()[0][:, 0] == pytest.approx([0.2, 0.4])
 
@@ -96,7 +95,7 @@ def test_what_places_give_stands_under_their_picture_on_one_scale():
     for place, axes in enumerate(figure.axes[2:]):
         row, column = divmod(place, 2)
         under, over = axes.images
-        np.testing.assert_allclose(under.get_array()[..., 0], pictures[column].mean(axis=-1) / 2, atol=1)
+        np.testing.assert_allclose(under.get_array()[..., 0], 150 + 0.4 * pictures[column].mean(axis=-1), atol=1)
         np.testing.assert_array_equal(over.get_array(), layers[row, column])
         assert over.get_extent() == under.get_extent() and over.get_clim() == (0, 9)
 
@@ -105,6 +104,13 @@ def test_the_true_class_is_blue_wherever_it_stands():
     below = plots.answers(np.zeros((1, 4, 4, 3), np.uint8), [2], np.array([[0.6, 0.1, 0.3]]), "abc").axes[1]
     red, green, blue, _ = np.transpose([bar.get_facecolor() for bar in below.patches])
     np.testing.assert_array_equal((blue > red) & (blue > green), [False, True, False])  # "c" is second, with 0.3
+
+
+def test_two_classes_are_enough_and_one_may_have_no_pictures():
+    below = plots.answers(np.zeros((1, 4, 4, 3), np.uint8), [1], np.array([[0.6, 0.4]]), "ab").axes[1]
+    assert [words.get_text() for words in below.texts] == ["a 60%", "b 40%"]
+    cells = plots.confusions(np.array([[4, 1], [0, 0]]), ["a", "b"]).axes[0].collections[0].get_array()
+    np.testing.assert_allclose(np.reshape(cells, (2, 2)), [[80, 20], [0, 0]])
 
 
 def test_the_roof_is_the_lower_of_two_limits():
@@ -121,6 +127,9 @@ def test_only_the_networks_of_the_front_are_named_and_joined():
     assert [words.get_text() for words, dot in told if dot.get_markerfacecolor() == plots.BLUE] == ["on the front"]
     assert [(words.get_text(), tuple(words.xy)) for words in axes.texts] == [("a", (1, 0.1)), ("c", (3, 0.2))]
     assert [line.get_xydata().tolist() for line in axes.lines if line.get_linestyle() == "-"] == [[[1, 0.1], [3, 0.2]]]
+    assert [words.get_ha() for words in axes.texts] == ["right", "right"]
+    close = plots.fronts(dict.fromkeys("wxyz", ([1.0, 2, 1.01], [0, 2])), ["a", "b", "c"], [0.1, 0.05, 0.2], [0.01] * 3)
+    assert [words.get_ha() for words in close.axes[0].texts] == ["left", "right"]  # or the names would touch
 
 
 def test_a_heavy_figure_keeps_six_bits_of_a_colour():
