@@ -40,14 +40,21 @@ def write_folders(
     source         where the images come from, for the manifest
 
     A class folder appears whole or not at all, and the same call after a kill writes only what is missing; until the
-    last picture stands, the manifest says "complete": false. Raises UserError for a rule that is none, for a
-    folder that holds other pictures, and where the disk is full or read-only.
+    last picture stands, the manifest says "complete": false. Raises UserError for a rule that is none, for images
+    or labels that are not as above, for a folder that holds other pictures, and where the disk is full or read-only.
     """
     out = Path(out)
     if out.is_file():
         raise UserError(f"{out}: expected a folder to write, found a file; choose another one")
     if interpolation not in INTERPOLATIONS:
         raise UserError(f"interpolation {interpolation!r}: expected one of {', '.join(INTERPOLATIONS)}; choose one")
+    for split, (images, labels) in splits.items():
+        low, high = np.min(labels, initial=0), np.max(labels, initial=0)
+        if len(images) != len(labels) or images.dtype != np.uint8 or low < 0 or high >= len(classes):
+            raise UserError(
+                f"{split}: expected uint8 images, each with a label from 0 to {len(classes) - 1}, found {len(images)} "
+                f"of {images.dtype} and {len(labels)} labels within {low} and {high}; mend them"
+            )
     settings = {
         "format": 1,
         "source": str(source),

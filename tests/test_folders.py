@@ -229,6 +229,21 @@ def test_the_manifest_of_another_program_is_left_alone(tmp_path):
     assert (tmp_path / "manifest.json").read_text() == theirs and len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    "images, labels",
+    [
+        (random_images(4), [1, 2, 1, 2]),
+        (random_images(4), [0, -1, 0, 1]),
+        (random_images(4), [0, 1]),
+        (random_images(4) / 255, [0, 1, 0, 1]),
+    ],
+)
+def test_pictures_that_would_be_lost_or_wrong_are_refused(tmp_path, images, labels):
+    with pytest.raises(UserError, match="validation: expected uint8 images, each with a label from 0 to 1"):
+        write(tmp_path / "data", small_splits() | {"validation": (images, np.array(labels))})
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_rule_that_is_none_is_named_and_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="interpolation 'bicubic': expected one of nearest, linear, cubic"):
         write(tmp_path / "out", interpolation="bicubic")
