@@ -218,7 +218,8 @@ def expect_a_start(config, resume, done):
 
     done: epochs of a run that is resumed; with them, the weights that it started from may be gone.
     """
-    if not resume and any((Path(config.run) / name).exists() for name in ("state.npz", "history.csv")):
+    written = ("state.npz", "history.csv", "best.weights.h5", "last.weights.h5")
+    if not resume and any((Path(config.run) / name).exists() for name in written):
         raise UserError(f"{config.run}: holds a run already; add --resume to go on with it, or choose another --run")
     epochs = len(runs.read_history(config.run))
     if epochs > done + 1:  # a kill leaves one row that the state does not know of, no more
@@ -265,9 +266,10 @@ def open_same_data(path, config, described):
     except UserError as error:
         raise UserError(f"--data {error}") from error
     if list(data.classes) != described["class_names"]:
+        same = sorted(data.classes) == sorted(described["class_names"])
         raise UserError(
             f"--data {path}: expected the {len(described['class_names'])} classes that {config.run} was trained on, "
-            f"found {len(data.classes)} other ones; name the run's own data"
+            f"found {len(data.classes)} {'in another order' if same else 'other ones'}; name the run's own data"
         )
     return data
 

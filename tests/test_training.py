@@ -399,6 +399,14 @@ def test_a_run_whose_state_is_gone_is_not_trained_over(resume, damaged, whole_ru
         assert (damaged / name).read_bytes() == (whole_run / name).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["best.weights.h5", "last.weights.h5"])
+def test_weights_without_a_history_are_not_written_over(name, tmp_path):
+    (tmp_path / name).write_bytes(b"somebody's")
+    with pytest.raises(UserError, match="holds a run already"):
+        training.train(config_of(tmp_path / "no pictures", tmp_path))
+    assert (tmp_path / name).read_bytes() == b"somebody's"
+
+
 # -- the other backend -------------------------------------------------------------------------------------------------
 
 ON_JAX = """
