@@ -238,9 +238,11 @@ def draw(per_class, seed=0, split="train"):
 
     per_class: images of each class.
     seed: a whole number from 0 up; another seed draws other images of the same classes.
-    split: "train" or "test"; they share no stream of random numbers.
+    split: "train" or "test", else ValueError; they share no stream of random numbers.
     """
-    stream = {"train": 0, "test": 1}[split]
+    if split not in ("train", "test"):
+        raise ValueError(f'split: expected "train" or "test", found {split!r}')
+    stream = ("train", "test").index(split)
     labels = np.tile(np.arange(100, dtype=np.uint8), per_class)
     images = np.empty((len(labels), SIZE, SIZE, 3), np.uint8)
     for i, label in enumerate(labels):

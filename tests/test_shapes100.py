@@ -58,7 +58,7 @@ def test_seeds_and_splits_draw_other_images():
 
 
 def test_a_split_that_does_not_exist_is_refused():
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match='expected "train" or "test"'):
         shapes100.draw(1, split="validation")
 
 
