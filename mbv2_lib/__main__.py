@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def main(argv=None):
 
 def complain(error, status=2):
     """Say in one line on standard error what went wrong; returns the exit status for it."""
-    print("mbv2:", " ".join(str(error).split()), file=sys.stderr)
+    with suppress(OSError):  # nobody reads it, or the disk is full
+        print("mbv2:", " ".join(str(error).split()), file=sys.stderr, flush=True)
     return status
 
 
@@ -198,8 +200,8 @@ def evaluate(said):
     from mbv2_lib import training
 
     metrics = training.measure(config, described, said.data, weights, flips=said.flips)
+    print(report(metrics))  # first: a folder that cannot be written to shall not cost the measurement
     write_json(Path(said.run) / "metrics.json", metrics)
-    print(report(metrics))
 
 
 def report(metrics):

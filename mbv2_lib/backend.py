@@ -19,8 +19,9 @@ def start():
     with quiet():
         try:
             import keras
-        except (ImportError, ValueError) as error:  # ValueError: Keras knows no backend of that name
+        except Exception as error:  # ValueError: Keras knows no backend of that name; others for a damaged keras.json
             raise UserError(f"Keras cannot start ({error}); {MEND}") from error
+        keras.config.set_image_data_format("channels_last")  # a keras.json in the home may say otherwise
         if keras.config.backend() not in BACKENDS:
             raise UserError(f"expected Keras on {' or '.join(BACKENDS)}, found {keras.config.backend()}; {MEND}")
         with contextlib.suppress(ImportError):  # on JAX Keras reads batches with it, where it is there

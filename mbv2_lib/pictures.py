@@ -15,9 +15,9 @@ def read(path, size):
 
 def bytes_of(path):
     """What the picture file at `path` holds. Raises UserError, one line, where it cannot be opened."""
-    if Path(path).is_fifo():  # to read it would be to wait for a writer
-        raise complaint(path, "it is no file")
     try:
+        if Path(path).is_fifo():  # to read it would be to wait for a writer
+            raise complaint(path, "it is no file")
         return Path(path).read_bytes()
     except OSError as error:
         raise complaint(path, f"it cannot be opened ({error.strerror})") from error

@@ -15,7 +15,18 @@ import numpy as np
 import pytest
 from test_cifar100 import binary_files, expect, made_up_records, write
 
-from mbv2_lib import ablations, architecture, cifar100, config, folders, pipeline, recipes, shapes100, training
+from mbv2_lib import (
+    ablations,
+    architecture,
+    cifar100,
+    config,
+    folders,
+    pictures,
+    pipeline,
+    recipes,
+    shapes100,
+    training,
+)
 from mbv2_lib.__main__ import main, parser, report
 from mbv2_lib.files import UserError, read_json, write_json
 from mbv2_lib.runs import describe_weights, read_history
@@ -382,6 +393,40 @@ def test_a_backend_that_can_not_train_is_named(tmp_path, backend):
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert backend in done.stderr and "unset KERAS_BACKEND" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content, said", [('{"image_data_format": "channels_first"}', "channels_last"), ("[]", "")])
+def test_the_settings_of_keras_in_the_home_change_no_network(tmp_path, content, said):
+    (tmp_path / "keras.json").write_text(content)
+    program = "from mbv2_lib import backend; print(backend.keras.config.image_data_format())"
+    command = [sys.executable, "-c", program] if said else [sys.executable, "-m", "mbv2_lib", "train", "--classes", "9"]
+    environment = os.environ | {"KERAS_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == (0 if said else 2) and said in done.stdout
+    assert (
+        done.stderr == ""
+        if said
+        else done.stderr.startswith("mbv2: Keras cannot start") and done.stderr.count("\n") == 1
+    )
+
+
+def test_what_was_measured_is_said_where_it_cannot_be_written(work, tmp_path, capfd):
+    shutil.copytree(work / "first", tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").unlink()
+    (tmp_path / "run" / "metrics.json").mkdir()
+    assert main(["evaluate", "--run", str(tmp_path / "run"), "--data", str(work / "shapes")]) == 2
+    said = capfd.readouterr()
+    assert "top1" in said.out and "metrics.json" in said.err
+
+
+def test_a_name_that_no_disk_takes_is_said_of_its_picture():
+    with pytest.raises(UserError, match="cannot be opened"):
+        pictures.read(300 * "x" + ".jpg", 32)
+
+
+def test_a_complaint_that_nobody_can_read_keeps_its_exit_status(tmp_path):
+    command = f"{sys.executable} -m mbv2_lib check {tmp_path / 'nowhere'} 2>/dev/full"
+    assert subprocess.run(command, shell=True).returncode == 2
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
