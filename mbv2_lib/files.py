@@ -39,6 +39,8 @@ def whole_file(path):
 
 def unwritable(path, error):
     """The UserError of an OSError that was met in writing to `path`."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return UserError(f"{path}: expected a folder to write to, found a file; choose another one")
     return UserError(
         f"{path}: could not be written ({error.strerror or error}); free some space, or choose a folder that you may "
         "write to, and run the same command again"

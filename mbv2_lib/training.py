@@ -36,7 +36,7 @@ class Learner(keras.Model):
 
     def predict_split(self, split, batch, mirrored=False):
         """Probabilities (n, classes) for the pictures of a `pipeline.Split`, in its order, or for their mirrors."""
-        answers = []
+        answers, batch = [], min(batch, len(split.labels))
         for pictures in pipeline.evaluation_batches(split, batch, self.size):
             pictures = pictures[:, :, ::-1] if mirrored else pictures
             missing = batch - len(pictures)  # a last batch of the same shape needs no second compilation
@@ -148,7 +148,8 @@ def train(config, resume=False, callbacks=()):
             multiple_of=sharing,
         )
         # Where epochs are done, the state holds every weight, and the file to start from may be gone.
-        learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
+        with told_in_one_line(config):
+            learner = build_learner(dataclasses.replace(config, weights=None) if done else config, plan.steps)
         if resume:
             go_on(config, data, learner, done, values)
         else:
@@ -195,7 +196,8 @@ def told_in_one_line(config):
         if not any(words in said for words in ("MemoryError", "ResourceExhausted", "RESOURCE_EXHAUSTED", "is too big")):
             raise
         raise UserError(
-            f"--batch {config.batch} --size {config.size}: needs more memory than there is; choose smaller ones"
+            f"--batch {config.batch} --size {config.size} --alpha {config.alpha} --expansion {config.expansion}: needs "
+            "more memory than there is; choose smaller ones"
         ) from error
 
 

@@ -312,7 +312,7 @@ def test_a_file_size_limit_leaves_nothing_half_written(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="could not be written"):
+    with pytest.raises(UserError, match="expected a folder"):
         write(tmp_path / "file" / "pictures")
 
 

@@ -399,6 +399,13 @@ def test_a_run_whose_state_is_gone_is_not_trained_over(resume, damaged, whole_ru
         assert (damaged / name).read_bytes() == (whole_run / name).read_bytes()
 
 
+def test_a_file_in_the_place_of_the_run_folder_is_named(tmp_path):
+    (tmp_path / "run").write_bytes(b"somebody's")
+    with pytest.raises(UserError, match="expected a folder to write to, found a file"):
+        training.train(config_of(tmp_path / "no pictures", tmp_path / "run"))
+    assert (tmp_path / "run").read_bytes() == b"somebody's"
+
+
 @pytest.mark.parametrize("name", ["best.weights.h5", "last.weights.h5"])
 def test_weights_without_a_history_are_not_written_over(name, tmp_path):
     (tmp_path / name).write_bytes(b"somebody's")
@@ -619,7 +626,7 @@ def test_too_little_memory_is_said_in_one_line(data, tmp_path, monkeypatch):
         np.zeros(10**15)
 
     monkeypatch.setattr(training.Learner, "fit", fails)
-    with pytest.raises(UserError, match="--batch 8 --size 32: needs more memory"):
+    with pytest.raises(UserError, match="--batch 8 --size 32 --alpha .* needs more memory"):
         training.train(config_of(data, tmp_path / "run"))
 
 
