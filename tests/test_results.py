@@ -234,3 +234,14 @@ def test_what_the_histories_do_not_tell_of_the_recipes():
 def test_classes_stand_in_the_order_of_the_run_on_cifar100():
     (run,) = (run for run in RUNS if run.name.startswith("cifar100"))
     assert list(cifar100.CLASSES) == read(run)[0]["class_names"]
+
+
+def test_the_card_and_the_recipe_count_the_channels_that_faded():
+    run = ROOT / "data" / "reference_runs" / "cifar100-128px"
+    network = training.trained_network(runs.read_config(run)[0], run / "last.weights.h5")
+    stem, depthwise = (np.asarray(network.get_layer(name).kernel) for name in ("stem", "block_0_depthwise"))
+    faded = np.abs(stem).max(axis=(0, 1, 2)) < 1e-3
+    np.testing.assert_array_equal(np.abs(depthwise).max(axis=(0, 1, 3)) < 1e-3, faded)
+    told = f"{faded.sum()} of the stem's {len(faded)} channels"
+    for text in ((run / "README.md").read_text(encoding="utf-8"), recipes.modern_optimizer.__doc__):
+        assert told in " ".join(text.split())
